@@ -1,0 +1,3 @@
+module github.com/seed-c851cfd2/moec
+
+go 1.26
