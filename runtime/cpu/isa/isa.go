@@ -1,0 +1,81 @@
+// Package isa says which vector instructions kernels may use.
+//
+// A Features value is made once, where a session starts, and passed down to the
+// constructors of kernel sets; nothing here is global, so that a test can run
+// every variant that the machine has, side by side.
+package isa
+
+import (
+	"fmt"
+	"os"
+	"strings"
+)
+
+// Env names the environment variable that caps the features in use.
+const Env = "MOEC_CPU"
+
+// Features is the set of instruction groups that kernels select on.
+type Features struct {
+	AVX2   bool // AVX2 and FMA
+	AVX512 bool // AVX-512 F, BW, DQ and VL
+	BF16   bool // VDPBF16PS; only with AVX512
+	VNNI   bool // VPDPBUSD on 512 bits; only with AVX512
+}
+
+// levels are the values that Env takes, from least to most. Each caps the
+// detected features; none adds one that the machine lacks.
+var levels = []struct {
+	name string
+	cap  Features
+}{
+	{"portable", Features{}},
+	{"avx2", Features{AVX2: true}},
+	{"avx512", Features{AVX2: true, AVX512: true}},
+	{"avx512vnni", Features{AVX2: true, AVX512: true, VNNI: true}},
+	{"avx512bf16", Features{AVX2: true, AVX512: true, VNNI: true, BF16: true}},
+}
+
+// Levels lists the names that [Cap] accepts, from least to most.
+func Levels() []string {
+	names := make([]string, len(levels))
+	for i, l := range levels {
+		names[i] = l.name
+	}
+	return names
+}
+
+// Cap limits f to the level of the given name; an unknown name is an error that
+// lists the known ones.
+func (f Features) Cap(level string) (Features, error) {
+	for _, l := range levels {
+		if l.name == level {
+			return Features{
+				AVX2:   f.AVX2 && l.cap.AVX2,
+				AVX512: f.AVX512 && l.cap.AVX512,
+				BF16:   f.BF16 && l.cap.BF16,
+				VNNI:   f.VNNI && l.cap.VNNI,
+			}, nil
+		}
+	}
+	return f, fmt.Errorf("isa: unknown CPU level %q: set %s to one of %s", level, Env, strings.Join(Levels(), ", "))
+}
+
+// FromEnv detects the machine's features and caps them by the environment
+// variable MOEC_CPU, if it is set.
+func FromEnv() (Features, error) {
+	f := Detect()
+	if v := os.Getenv(Env); v != "" {
+		return f.Cap(v)
+	}
+	return f, nil
+}
+
+// String names the highest level that f reaches.
+func (f Features) String() string {
+	for i := len(levels) - 1; i > 0; i-- {
+		if c, _ := f.Cap(levels[i].name); c == levels[i].cap {
+			return levels[i].name
+		}
+	}
+	return levels[0].name
+}
