@@ -3,6 +3,7 @@ module github.com/seed-c851cfd2/moec
 go 1.26.0
 
 require (
+	github.com/edsrzf/mmap-go v1.2.0 // indirect
 	github.com/google/go-cmp v0.7.0 // indirect
 	github.com/x448/float16 v0.8.4 // indirect
 	golang.org/x/sync v0.24.0 // indirect
