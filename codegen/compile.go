@@ -1,0 +1,178 @@
+// Package codegen turns a graph into a program: it numbers the values, picks a kernel
+// for every node and packs constants the way the kernels read them.
+//
+//	passes -> ir.Graph -> codegen.Compile -> plan.Program -> runtime
+package codegen
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/seed-c851cfd2/moec/codegen/cpu"
+	"github.com/seed-c851cfd2/moec/codegen/plan"
+	"github.com/seed-c851cfd2/moec/ir"
+)
+
+// Producer is what artifacts say made them.
+const Producer = "moec 0.1"
+
+// Target says what to compile for.
+type Target struct {
+	Device    string // "cpu" (default) or "cuda"
+	GPU       string // for cuda: "3090", "a100", "h100", "h200", "generic"
+	Precision string // "f32" (default), "f16", "bf16", "int8"
+}
+
+// Compile makes the program for a target. The graph must be sorted and inferred, as
+// passes.Run leaves it; it is not changed. The same graph and target give the same
+// program on any machine.
+func Compile(ctx context.Context, g *ir.Graph, t Target) (*plan.Program, error) {
+	if t.Device == "" {
+		t.Device = "cpu"
+	}
+	if t.Precision == "" {
+		t.Precision = "f32"
+	}
+	var sel selector
+	switch t.Device {
+	case "cpu":
+		s, err := cpu.NewSelector(t.Precision)
+		if err != nil {
+			return nil, err
+		}
+		sel = s
+	default:
+		return nil, fmt.Errorf("no code generator for device %q; this build has: cpu", t.Device)
+	}
+	b := &builder{
+		ctx: ctx, sel: sel, consts: map[constKey]int{},
+		p: &plan.Program{Producer: Producer, Target: plan.Target{Device: t.Device, GPU: t.GPU, Precision: t.Precision}},
+	}
+	if _, err := b.function(g); err != nil {
+		return nil, err
+	}
+	return b.p, nil
+}
+
+// selector picks the kernel of a node.
+type selector interface {
+	Select(n *ir.Node) (cpu.Choice, error)
+}
+
+// constKey identifies a stored constant: one tensor may be stored under several layouts.
+type constKey struct {
+	data   any
+	layout string
+}
+
+type builder struct {
+	ctx    context.Context
+	sel    selector
+	p      *plan.Program
+	consts map[constKey]int
+}
+
+func (b *builder) function(g *ir.Graph) (int, error) {
+	f := &plan.Func{Name: g.Name}
+	index := len(b.p.Funcs)
+	b.p.Funcs = append(b.p.Funcs, f)
+	ids := map[*ir.Value]int{}
+	add := func(v *ir.Value) int {
+		id, ok := ids[v]
+		if !ok {
+			id = len(f.Values)
+			ids[v] = id
+			pv := plan.Value{Name: v.Name, Type: v.Type, Const: -1}
+			f.Values = append(f.Values, pv)
+		}
+		return id
+	}
+	for _, v := range g.Inputs {
+		f.Inputs = append(f.Inputs, add(v))
+	}
+	for _, n := range g.Nodes {
+		if err := b.ctx.Err(); err != nil {
+			return 0, err
+		}
+		c, err := b.sel.Select(n)
+		if err != nil {
+			return 0, ir.NodeError(n, err)
+		}
+		st := &plan.Step{Name: n.Name, Op: n.Op, Attrs: n.Attrs, Kernel: c.Kernel, Captures: n.Captures, Origin: n.Origin, Note: c.Note}
+		for i, v := range n.Inputs {
+			switch {
+			case v == nil:
+				st.In = append(st.In, -1)
+			case v.IsConst():
+				id, err := b.constant(f, v, c.Pack[i])
+				if err != nil {
+					return 0, ir.NodeError(n, err)
+				}
+				st.In = append(st.In, id)
+			default:
+				st.In = append(st.In, add(v))
+			}
+		}
+		for _, v := range n.Outputs {
+			if v == nil || len(v.Users()) == 0 && !g.IsOutput(v) {
+				st.Out = append(st.Out, -1)
+			} else {
+				st.Out = append(st.Out, add(v))
+			}
+		}
+		for _, sub := range n.Subgraphs {
+			// Bodies come after their holder; the number is known only once it is built.
+			i, err := b.function(sub)
+			if err != nil {
+				return 0, ir.NodeError(n, err)
+			}
+			st.Subs = append(st.Subs, i)
+		}
+		f.Steps = append(f.Steps, st)
+	}
+	for _, v := range g.Outputs {
+		if v.IsConst() {
+			id, err := b.constant(f, v, nil)
+			if err != nil {
+				return 0, err
+			}
+			// An output that is a constant keeps its own name.
+			f.Values = append(f.Values, f.Values[id])
+			f.Values[len(f.Values)-1].Name = v.Name
+			f.Outputs = append(f.Outputs, len(f.Values)-1)
+			continue
+		}
+		f.Outputs = append(f.Outputs, add(v))
+	}
+	return index, nil
+}
+
+// constant stores a constant under a layout, once, and gives it a value of f.
+func (b *builder) constant(f *plan.Func, v *ir.Value, pack cpu.Packer) (int, error) {
+	layout := ""
+	if pack != nil {
+		layout = pack.Layout()
+	}
+	key := constKey{v.Const, layout}
+	ci, ok := b.consts[key]
+	if !ok {
+		c := &plan.Const{Name: v.Name, DType: v.Const.DType(), Shape: v.Const.Shape(), Layout: layout, Data: v.Const}
+		if pack != nil {
+			data, err := pack.Pack(v.Const)
+			if err != nil {
+				return 0, fmt.Errorf("packing %q: %w", v.Name, err)
+			}
+			c.Data = data
+		}
+		ci = len(b.p.Consts)
+		b.consts[key] = ci
+		b.p.Consts = append(b.p.Consts, c)
+	}
+	for id, pv := range f.Values { // few constants per function share a value
+		if pv.Const == ci {
+			return id, nil
+		}
+	}
+	f.Values = append(f.Values, plan.Value{Name: v.Name, Type: v.Type, Const: ci})
+	return len(f.Values) - 1, nil
+}

@@ -1,0 +1,69 @@
+// Package cpu picks the host kernel of every node and how its weights are packed.
+package cpu
+
+import (
+	"fmt"
+
+	"github.com/seed-c851cfd2/moec/codegen/plan"
+	"github.com/seed-c851cfd2/moec/ir"
+	"github.com/seed-c851cfd2/moec/ir/tensor"
+)
+
+// Choice is the kernel of a node.
+type Choice struct {
+	Kernel string
+	Note   string         // why, for the plan's text
+	Pack   map[int]Packer // constant inputs that are stored packed
+}
+
+// Packer brings a constant into the order its kernel reads.
+type Packer interface {
+	Layout() string // the name the plan stores
+	Pack(t *tensor.Tensor) (*tensor.Tensor, error)
+}
+
+// Selector picks kernels at a precision.
+type Selector struct {
+	precision string
+	rules     map[string]func(*Selector, *ir.Node) (Choice, bool)
+}
+
+// NewSelector checks the precision and builds the table of rules.
+func NewSelector(precision string) (*Selector, error) {
+	switch precision {
+	case "f32", "bf16", "int8":
+	default:
+		return nil, fmt.Errorf("no CPU programs at precision %q; choose f32, bf16 or int8", precision)
+	}
+	return &Selector{precision: precision, rules: rules()}, nil
+}
+
+// rules lists, per op, who may take a node. A rule that declines leaves the node to
+// the reference kernel.
+func rules() map[string]func(*Selector, *ir.Node) (Choice, bool) {
+	return map[string]func(*Selector, *ir.Node) (Choice, bool){
+		"Reshape":   view,
+		"Squeeze":   view,
+		"Unsqueeze": view,
+		"Flatten":   view,
+		"Identity":  view,
+	}
+}
+
+// Select picks a node's kernel; the reference kernel runs whatever has no other.
+func (s *Selector) Select(n *ir.Node) (Choice, error) {
+	if rule, ok := s.rules[n.Op.String()]; ok {
+		if c, ok := rule(s, n); ok {
+			return c, nil
+		}
+	}
+	return Choice{Kernel: plan.KernelRef}, nil
+}
+
+// view takes ops whose output is the input's memory under another shape.
+func view(_ *Selector, n *ir.Node) (Choice, bool) {
+	if n.Inputs[0] == nil || n.Inputs[0].IsConst() || n.Inputs[0].Type.DType == tensor.String {
+		return Choice{}, false
+	}
+	return Choice{Kernel: plan.KernelView}, true
+}

@@ -1,0 +1,100 @@
+package runtime
+
+import (
+	"slices"
+
+	"github.com/seed-c851cfd2/moec/codegen/plan"
+	"github.com/seed-c851cfd2/moec/ir/tensor"
+)
+
+// slot says where a value lives during a run.
+type slot struct {
+	kind   slotKind
+	offset int // in the arena, for slotArena
+	root   int // the value whose memory this one is a view of, for slotView
+}
+
+type slotKind uint8
+
+const (
+	slotHeap   slotKind = iota // made anew by the step, shapes depend on data
+	slotKnown                  // constant of the instance
+	slotInput                  // the caller's
+	slotOutput                 // the caller's, or made for the caller
+	slotArena
+	slotView // shares the memory of another value
+)
+
+const arenaAlign = 64
+
+// layout gives every value its place. Arena values share memory when their lives do
+// not overlap: each takes the lowest gap that fits, in order of the steps.
+func (in *instance) layout() (slots []slot, size int) {
+	fn := in.fn
+	slots = make([]slot, len(fn.Values))
+	for i := range slots {
+		slots[i].root = i
+		if in.known[i] != nil || fn.Values[i].Const >= 0 {
+			slots[i].kind = slotKnown
+		}
+	}
+	for _, v := range fn.Inputs {
+		slots[v].kind = slotInput
+	}
+	isOut := make([]bool, len(fn.Values))
+	for _, v := range fn.Outputs {
+		isOut[v] = true
+	}
+	// first and last are positions in in.steps.
+	first := make([]int, len(fn.Values))
+	last := make([]int, len(fn.Values))
+	var placed []int
+	for pos, si := range in.steps {
+		st := fn.Steps[si]
+		for _, v := range st.In {
+			if v >= 0 {
+				last[slots[v].root] = pos
+			}
+		}
+		for _, v := range st.Out {
+			if v < 0 {
+				continue
+			}
+			first[v], last[v] = pos, pos
+			switch {
+			case in.dynamic[pos]:
+				slots[v].kind = slotHeap
+			case st.Kernel == plan.KernelView && !isOut[v] && slots[st.In[0]].kind != slotHeap:
+				slots[v].kind, slots[v].root = slotView, slots[st.In[0]].root
+			case isOut[v]:
+				slots[v].kind = slotOutput
+			default:
+				slots[v].kind = slotArena
+				placed = append(placed, v)
+			}
+		}
+	}
+	type block struct{ off, size, last int }
+	var live []block
+	for _, v := range placed {
+		shape, _ := in.types[v].Static()
+		n := (tensor.NumElems(shape)*in.types[v].DType.Size() + arenaAlign - 1) &^ (arenaAlign - 1)
+		if n == 0 {
+			n = arenaAlign
+		}
+		live = slices.DeleteFunc(live, func(b block) bool { return b.last < first[v] })
+		off := 0
+		at := len(live)
+		for i, b := range live {
+			if b.off-off >= n {
+				at = i
+				break
+			}
+			off = b.off + b.size
+		}
+		live = slices.Insert(live, at, block{off, n, last[v]})
+		slots[v].offset = off
+		size = max(size, off+n)
+	}
+	return slots, size
+}

@@ -1,0 +1,111 @@
+package cpu
+
+import (
+	"fmt"
+	"runtime"
+
+	"github.com/seed-c851cfd2/moec/codegen/plan"
+	"github.com/seed-c851cfd2/moec/ir"
+	"github.com/seed-c851cfd2/moec/ir/tensor"
+)
+
+// Device is the host as a session uses it: its threads and its kernels.
+type Device struct {
+	Threads int
+	kernels map[string]*Kernel
+}
+
+// NewDevice prepares the host for a session; threads 0 means one per processor that Go
+// may use.
+func NewDevice(threads int) (*Device, error) {
+	if threads <= 0 {
+		threads = runtime.GOMAXPROCS(0)
+	}
+	d := &Device{Threads: threads, kernels: map[string]*Kernel{}}
+	for _, k := range table() {
+		d.kernels[k.Name] = k
+	}
+	return d, nil
+}
+
+// table lists the kernels of this build.
+func table() []*Kernel {
+	return []*Kernel{
+		{Name: plan.KernelRef, Bind: bindRef},
+		{Name: plan.KernelView, Bind: bindCopy},
+	}
+}
+
+// Has reports whether this build has a kernel of that name.
+func (d *Device) Has(name string) bool { return d.kernels[name] != nil }
+
+// Bind prepares a step.
+func (d *Device) Bind(b *Binding) (Bound, error) {
+	k := d.kernels[b.Step.Kernel]
+	if k == nil {
+		return Bound{}, fmt.Errorf("no kernel %q", b.Step.Kernel)
+	}
+	return k.Bind(b)
+}
+
+// Close stops the device's workers.
+func (d *Device) Close() {}
+
+// bindRef runs the op's reference Eval, writing into the outputs' own memory.
+func bindRef(b *Binding) (Bound, error) {
+	op := b.Step.Op
+	if op.Eval == nil {
+		return Bound{}, fmt.Errorf("%w: %s has no evaluation", ir.ErrUnsupportedOp, op)
+	}
+	want := make([]bool, len(b.Outs))
+	for i, v := range b.Step.Out {
+		want[i] = v >= 0
+	}
+	return Bound{Run: func(c *Call) error {
+		ev := &ir.EvalCtx{
+			Context: c.Context, Attrs: b.Step.Attrs, Ins: c.Ins, Want: want,
+			Outs: make([]*tensor.Tensor, len(c.Outs)),
+			Alloc: func(i int, dt tensor.DType, shape []int) *tensor.Tensor {
+				if t := c.Outs[i]; t != nil && t.DType() == dt && equalShape(t.Shape(), shape) {
+					return t
+				}
+				return tensor.New(dt, shape...)
+			},
+		}
+		if err := op.Eval(ev); err != nil {
+			return err
+		}
+		for i, t := range ev.Outs {
+			dst := c.Outs[i]
+			if dst == nil || t == dst {
+				continue
+			}
+			if t == nil || t.DType() != dst.DType() || !equalShape(t.Shape(), dst.Shape()) {
+				return fmt.Errorf("%w: output %d was inferred as %v, came out as %v", ir.ErrShape, i, dst, t)
+			}
+			copy(dst.Bytes(), t.Bytes())
+		}
+		return nil
+	}}, nil
+}
+
+// bindCopy copies the first input's elements: a view whose output needs memory of its
+// own, because it leaves the program.
+func bindCopy(*Binding) (Bound, error) {
+	return Bound{Run: func(c *Call) error {
+		copy(c.Outs[0].Bytes(), c.Ins[0].Bytes())
+		return nil
+	}}, nil
+}
+
+func equalShape(a, b []int) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
