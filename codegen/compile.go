@@ -77,6 +77,7 @@ func (b *builder) function(g *ir.Graph) (int, error) {
 	index := len(b.p.Funcs)
 	b.p.Funcs = append(b.p.Funcs, f)
 	ids := map[*ir.Value]int{}
+	constIDs := map[int]int{}
 	add := func(v *ir.Value) int {
 		id, ok := ids[v]
 		if !ok {
@@ -104,7 +105,7 @@ func (b *builder) function(g *ir.Graph) (int, error) {
 			case v == nil:
 				st.In = append(st.In, -1)
 			case v.IsConst():
-				id, err := b.constant(f, v, c.Pack[i])
+				id, err := b.constant(f, constIDs, v, c.Pack[i])
 				if err != nil {
 					return 0, ir.NodeError(n, err)
 				}
@@ -132,7 +133,7 @@ func (b *builder) function(g *ir.Graph) (int, error) {
 	}
 	for _, v := range g.Outputs {
 		if v.IsConst() {
-			id, err := b.constant(f, v, nil)
+			id, err := b.constant(f, constIDs, v, nil)
 			if err != nil {
 				return 0, err
 			}
@@ -147,8 +148,9 @@ func (b *builder) function(g *ir.Graph) (int, error) {
 	return index, nil
 }
 
-// constant stores a constant under a layout, once, and gives it a value of f.
-func (b *builder) constant(f *plan.Func, v *ir.Value, pack cpu.Packer) (int, error) {
+// constant stores a constant under a layout, once, and gives it a value of f; ids are
+// the values of f that stand for constants already, by constant.
+func (b *builder) constant(f *plan.Func, ids map[int]int, v *ir.Value, pack cpu.Packer) (int, error) {
 	layout := ""
 	if pack != nil {
 		layout = pack.Layout()
@@ -168,11 +170,10 @@ func (b *builder) constant(f *plan.Func, v *ir.Value, pack cpu.Packer) (int, err
 		b.consts[key] = ci
 		b.p.Consts = append(b.p.Consts, c)
 	}
-	for id, pv := range f.Values { // few constants per function share a value
-		if pv.Const == ci {
-			return id, nil
-		}
+	if id, ok := ids[ci]; ok {
+		return id, nil
 	}
+	ids[ci] = len(f.Values)
 	f.Values = append(f.Values, plan.Value{Name: v.Name, Type: v.Type, Const: ci})
-	return len(f.Values) - 1, nil
+	return ids[ci], nil
 }
