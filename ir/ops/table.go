@@ -14,6 +14,14 @@ func groups() [][]*ir.Op {
 	return [][]*ir.Op{
 		elementwiseOps(),
 		matmulOps(),
+		convOps(),
+		poolOps(),
+		globalPoolOps(),
+		layerNormOps(),
+		batchNormOps(),
+		localNormOps(),
+		softmaxOps(),
+		recurrentOps(),
 	}
 }
 
