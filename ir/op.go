@@ -154,6 +154,9 @@ type EvalCtx struct {
 	Outs    []*tensor.Tensor // one per output, to be filled through Out or Set
 	// Want tells which outputs somebody asked for; an Eval may skip the others.
 	Want []bool
+	// OutTypes are what inference knows of the outputs, where it ran: all that is left
+	// to go by for the outputs of a loop that never runs its body.
+	OutTypes []Type
 	// Sub runs the i-th subgraph on its own inputs; captures are added for it.
 	Sub func(i int, ins []*tensor.Tensor) ([]*tensor.Tensor, error)
 	// Alloc makes the memory of output i; nil means tensor.New. Its contents are

@@ -96,6 +96,7 @@ func node(ctx context.Context, n *ir.Node, get func(*ir.Value) *tensor.Tensor, o
 		Ins:      make([]*tensor.Tensor, own),
 		Outs:     make([]*tensor.Tensor, len(n.Outputs)),
 		Want:     make([]bool, len(n.Outputs)),
+		OutTypes: make([]ir.Type, len(n.Outputs)),
 		MaxElems: opt.MaxElems,
 	}
 	for i, v := range n.Inputs[:own] {
@@ -107,7 +108,9 @@ func node(ctx context.Context, n *ir.Node, get func(*ir.Value) *tensor.Tensor, o
 		}
 	}
 	for i, v := range n.Outputs {
-		c.Want[i] = v != nil
+		if c.Want[i] = v != nil; v != nil {
+			c.OutTypes[i] = v.Type
+		}
 	}
 	if len(n.Subgraphs) > 0 {
 		caps := make([]*tensor.Tensor, n.Captures)

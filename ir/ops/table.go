@@ -22,6 +22,9 @@ func groups() [][]*ir.Op {
 		localNormOps(),
 		softmaxOps(),
 		recurrentOps(),
+		attentionOps(),
+		rotaryOps(),
+		controlOps(),
 	}
 }
 
