@@ -25,6 +25,7 @@ func groups() [][]*ir.Op {
 		attentionOps(),
 		rotaryOps(),
 		controlOps(),
+		familyOps(),
 	}
 }
 
