@@ -1,0 +1,412 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/seed-c851cfd2/moec/runtime/cpu/asmgen"
+)
+
+// kind is a precision: all read four bytes of a row of A per step (one f32, two
+// bf16, four u8), broadcast them, and multiply by 32 columns of four bytes of B.
+type kind struct {
+	name string
+	mac  func(fn *asmgen.Func, acc, a, b int) // acc += a*b on registers
+	mem  string                               // mnemonic that takes B from memory, if any
+	int8 bool
+}
+
+var (
+	f32 = kind{name: "f32", mem: "VFMADD231PS", mac: func(fn *asmgen.Func, acc, a, b int) {
+		fn.I("VFMADD231PS Z%d, Z%d, Z%d", b, a, acc)
+	}}
+	bf16 = kind{name: "bf16", mac: func(fn *asmgen.Func, acc, a, b int) {
+		fn.I("%s", asmgen.VDPBF16PS.RRR("VDPBF16PS", acc, b, a))
+	}}
+	i8 = kind{name: "i8", mem: "VPDPBUSD", int8: true, mac: func(fn *asmgen.Func, acc, a, b int) {
+		fn.I("VPDPBUSD Z%d, Z%d, Z%d", b, a, acc)
+	}}
+)
+
+// General registers: twelve rows, and three for the rest.
+var rowRegs = []string{"R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15", "AX", "BX", "CX", "DX"}
+
+const (
+	regB      = "SI" // B at the current step
+	regK      = "DI" // bytes of A left, negative; rows point at their ends
+	regStride = "BP" // bytes from one step of B to the next
+	unroll    = 4
+)
+
+// avx512 emits the kernel of mr rows by p panels at a time of nv vectors each
+// (2: panels of 32 columns, 1: the half panel at the end of a matrix).
+//
+// Accumulators are Z0.., row by row; the last registers hold B and the broadcast
+// elements of A. Every element of C is one chain of multiply-adds over ascending
+// k that starts from C, the bias or zero, so that its bits depend on neither mr
+// nor p nor where k was cut.
+func (kd kind) avx512(f *asmgen.File, mr, nv, p int) {
+	name := fmt.Sprintf("%sZ%dx%d", kd.name, mr, nv)
+	if p > 1 {
+		name += fmt.Sprintf("p%d", p)
+	}
+	fn := f.Func(name, 8, fmt.Sprintf("%s multiplies %d rows by t.n panels of %d columns, %d at a time.", name, mr, 16*nv, p))
+	acc := func(q, i, v int) int { return (q*mr+i)*nv + v }
+	nacc := mr * nv * p
+	if nacc > 28 {
+		panic(name + ": too many accumulators")
+	}
+	breg := func(v int) int { return 32 - nv + v } // Z30, Z31
+	nbc := 32 - nv - nacc                          // registers for broadcasts
+	if nbc > 4 {
+		nbc = 4
+	}
+	areg := func(i int) int { return nacc + i%nbc }
+	// B pointers of the further panels take row registers that mr leaves free.
+	bregs := append([]string{regB}, rowRegs[mr:]...)[:p]
+
+	fn.I("MOVQ t+0(FP), DI")
+	fn.I("MOVQ tile_k(DI), SI")
+	fn.I("SHLQ $2, SI")
+	for i := range mr {
+		fn.I("MOVQ tile_a+%d(DI), %s", 8*i, rowRegs[i])
+		fn.I("ADDQ SI, %s", rowRegs[i])
+	}
+	panel, masked := fn.Label("panel"), fn.Label("full")
+	fn.Mark(panel)
+	fn.I("MOVQ t+0(FP), DI")
+	fn.I("KXNORW K1, K1, K1")
+	fn.I("KXNORW K2, K2, K2")
+	if p == 1 {
+		// Only the last panel may be partial; several at a time are always whole.
+		fn.I("CMPQ tile_n(DI), $1")
+		fn.I("JNE %s", masked)
+		fn.I("MOVL tile_mask(DI), SI")
+		fn.I("KMOVW SI, K1")
+		fn.I("SHRL $16, SI")
+		fn.I("KMOVW SI, K2")
+		fn.Mark(masked)
+	}
+	fn.I("MOVQ tile_off(DI), BP")
+	if kd.int8 {
+		kd.initInt8(fn, mr, nv, p, acc)
+	} else {
+		initFloat(fn, mr, nv, p, acc)
+	}
+	fn.I("MOVQ tile_b(DI), SI")
+	fn.I("ADDQ tile_boff(DI), SI")
+	fn.I("MOVQ tile_bp(DI), BP")
+	for q := 1; q < p; q++ {
+		fn.I("LEAQ (%s)(BP*1), %s", bregs[q-1], bregs[q])
+	}
+	fn.I("MOVQ tile_bk(DI), BP")
+	fn.I("MOVQ tile_k(DI), DI")
+	fn.I("SHLQ $2, DI")
+	fn.I("NEGQ DI")
+
+	step := func(u int, ahead bool) {
+		if p > 1 && mr == 1 && kd.mem != "" {
+			fn.I("VBROADCASTSS %d(%s)(DI*1), Z%d", 4*u, rowRegs[0], areg(u))
+			for q := range p {
+				for v := range nv {
+					fn.I("%s %d(%s), Z%d, Z%d", kd.mem, 64*v, bregs[q], areg(u), acc(q, 0, v))
+				}
+				if ahead {
+					fn.I("PREFETCHT0 (%s)(BP*8)", bregs[q])
+					fn.I("PREFETCHT0 64(%s)(BP*8)", bregs[q])
+				}
+				fn.I("ADDQ BP, %s", bregs[q])
+			}
+			return
+		}
+		for q := range p {
+			for v := range nv {
+				if p == 1 {
+					fn.I("VMOVUPS.Z %d(%s), K%d, Z%d", 64*v, bregs[q], v+1, breg(v))
+				} else {
+					fn.I("VMOVUPS %d(%s), Z%d", 64*v, bregs[q], breg(v))
+				}
+			}
+			if ahead {
+				for v := range nv {
+					fn.I("PREFETCHT0 %d(%s)(BP*8)", 64*v, bregs[q])
+				}
+			}
+			fn.I("ADDQ BP, %s", bregs[q])
+			for i := range mr {
+				fn.I("VBROADCASTSS %d(%s)(DI*1), Z%d", 4*u, rowRegs[i], areg(i))
+				for v := range nv {
+					kd.mac(fn, acc(q, i, v), areg(i), breg(v))
+				}
+			}
+		}
+	}
+	loop, tail, tail1, done := fn.Label("loop"), fn.Label("tail"), fn.Label("tailstep"), fn.Label("done")
+	fn.I("CMPQ DI, $%d", -4*unroll)
+	fn.I("JGT %s", tail)
+	fn.Mark(loop)
+	for u := range unroll {
+		step(u, true)
+	}
+	fn.I("ADDQ $%d, DI", 4*unroll)
+	fn.I("CMPQ DI, $%d", -4*unroll)
+	fn.I("JLE %s", loop)
+	fn.Mark(tail)
+	fn.I("TESTQ DI, DI")
+	fn.I("JZ %s", done)
+	fn.Mark(tail1)
+	step(0, false)
+	fn.I("ADDQ $4, DI")
+	fn.I("JNZ %s", tail1)
+	fn.Mark(done)
+
+	fn.I("MOVQ t+0(FP), DI")
+	fn.I("MOVQ tile_off(DI), BP")
+	if kd.int8 {
+		kd.finishInt8(fn, mr, nv, p, acc)
+	} else {
+		// lo is minus infinity or, for Relu, zero; a NaN in C stays one.
+		fn.I("VBROADCASTSS tile_lo(DI), Z31")
+		for r := range nacc {
+			fn.I("VMAXPS Z%d, Z31, Z%d", r, r)
+		}
+	}
+	for i := range mr {
+		fn.I("MOVQ tile_c+%d(DI), SI", 8*i)
+		for q := range p {
+			for v := range nv {
+				fn.I("VMOVUPS Z%d, K%d, %d(SI)(BP*1)", acc(q, i, v), v+1, 64*(q*nv+v))
+			}
+		}
+	}
+	fn.I("ADDQ $%d, tile_off(DI)", 64*nv*p)
+	fn.I("MOVQ tile_bp(DI), SI")
+	if p > 1 {
+		fn.I("IMULQ $%d, SI", p)
+	}
+	fn.I("ADDQ SI, tile_boff(DI)")
+	fn.I("SUBQ $%d, tile_n(DI)", p)
+	if p == 1 {
+		fn.I("JNZ %s", panel)
+	} else {
+		fn.I("CMPQ tile_n(DI), $%d", p)
+		fn.I("JGE %s", panel)
+	}
+	fn.I("VZEROUPPER")
+	fn.I("RET")
+}
+
+// initFloat starts the accumulators from C, else from the bias, else from zero.
+// DI is the tile and BP the byte offset of the panel in C and in the bias.
+func initFloat(fn *asmgen.Func, mr, nv, p int, acc func(q, i, v int) int) {
+	noC, noBias, begin := fn.Label("noc"), fn.Label("nobias"), fn.Label("begin")
+	fn.I("TESTL $1, tile_flags(DI)")
+	fn.I("JZ %s", noC)
+	for i := range mr {
+		fn.I("MOVQ tile_c+%d(DI), SI", 8*i)
+		for q := range p {
+			for v := range nv {
+				fn.I("VMOVUPS.Z %d(SI)(BP*1), K%d, Z%d", 64*(q*nv+v), v+1, acc(q, i, v))
+			}
+		}
+	}
+	fn.I("JMP %s", begin)
+	fn.Mark(noC)
+	fn.I("MOVQ tile_bias(DI), SI")
+	fn.I("TESTQ SI, SI")
+	fn.I("JZ %s", noBias)
+	for q := range p {
+		for v := range nv {
+			fn.I("VMOVUPS.Z %d(SI)(BP*1), K%d, Z%d", 64*(q*nv+v), v+1, acc(q, 0, v))
+			for i := 1; i < mr; i++ {
+				fn.I("VMOVAPS Z%d, Z%d", acc(q, 0, v), acc(q, i, v))
+			}
+		}
+	}
+	fn.I("JMP %s", begin)
+	fn.Mark(noBias)
+	for r := range mr * nv * p {
+		fn.I("VPXORD %s, %s, %s", asmgen.Z(r), asmgen.Z(r), asmgen.Z(r))
+	}
+	fn.Mark(begin)
+}
+
+// initInt8 starts the accumulators from minus the zero point times the column's
+// sum. The sum is stored as two signed 16-bit digits (lo, hi) with lo+128*hi, and
+// the row's word holds (-zp, -128*zp), so that one VPDPWSSD gives the product.
+func (kd kind) initInt8(fn *asmgen.Func, mr, nv, p int, acc func(q, i, v int) int) {
+	fn.I("MOVQ tile_corr(DI), SI")
+	for q := range p {
+		for v := range nv {
+			fn.I("VMOVUPS.Z %d(SI)(BP*1), K%d, Z%d", 64*(q*nv+v), v+1, 30+v)
+		}
+		for i := range mr {
+			for v := range nv {
+				fn.I("VPXORD Z%d, Z%d, Z%d", acc(q, i, v), acc(q, i, v), acc(q, i, v))
+				fn.I("VPDPWSSD.BCST tile_za+%d(DI), Z%d, Z%d", 4*i, 30+v, acc(q, i, v))
+			}
+		}
+	}
+}
+
+// finishInt8 turns the accumulators into floats: scale of the column, scale of
+// the row, plus C or the bias, then the lower bound.
+func (kd kind) finishInt8(fn *asmgen.Func, mr, nv, p int, acc func(q, i, v int) int) {
+	// Z28 and Z29 hold the column scales, Z30 the row's, Z31 what is added.
+	fn.I("MOVQ tile_scale(DI), SI")
+	for q := range p {
+		for v := range nv {
+			fn.I("VMOVUPS.Z %d(SI)(BP*1), K%d, Z%d", 64*(q*nv+v), v+1, 28+v)
+		}
+		for i := range mr {
+			for v := range nv {
+				r := acc(q, i, v)
+				fn.I("VCVTDQ2PS Z%d, Z%d", r, r)
+				fn.I("VMULPS Z%d, Z%d, Z%d", 28+v, r, r)
+			}
+		}
+	}
+	scaled, noC, noBias := fn.Label("scaled"), fn.Label("nocadd"), fn.Label("nobiasadd")
+	fn.I("TESTL $1, tile_flags(DI)")
+	fn.I("JZ %s", noC)
+	for i := range mr {
+		fn.I("MOVQ tile_c+%d(DI), SI", 8*i)
+		fn.I("VBROADCASTSS tile_sa+%d(DI), Z30", 4*i)
+		for q := range p {
+			for v := range nv {
+				r := acc(q, i, v)
+				fn.I("VMOVUPS.Z %d(SI)(BP*1), K%d, Z31", 64*(q*nv+v), v+1)
+				fn.I("VFMADD213PS Z31, Z30, Z%d", r)
+			}
+		}
+	}
+	fn.I("JMP %s", scaled)
+	fn.Mark(noC)
+	fn.I("MOVQ tile_bias(DI), SI")
+	fn.I("TESTQ SI, SI")
+	fn.I("JZ %s", noBias)
+	for q := range p {
+		for v := range nv {
+			fn.I("VMOVUPS.Z %d(SI)(BP*1), K%d, Z%d", 64*(q*nv+v), v+1, 28+v)
+		}
+		for i := range mr {
+			fn.I("VBROADCASTSS tile_sa+%d(DI), Z30", 4*i)
+			for v := range nv {
+				fn.I("VFMADD213PS Z%d, Z30, Z%d", 28+v, acc(q, i, v))
+			}
+		}
+	}
+	fn.I("JMP %s", scaled)
+	fn.Mark(noBias)
+	for i := range mr {
+		fn.I("VBROADCASTSS tile_sa+%d(DI), Z30", 4*i)
+		for q := range p {
+			for v := range nv {
+				r := acc(q, i, v)
+				fn.I("VMULPS Z30, Z%d, Z%d", r, r)
+			}
+		}
+	}
+	fn.Mark(scaled)
+	fn.I("VBROADCASTSS tile_lo(DI), Z31")
+	for r := range mr * nv * p {
+		fn.I("VMAXPS Z%d, Z31, Z%d", r, r)
+	}
+}
+
+// avx2 emits the f32 kernel of mr rows by 16 columns: one half of a panel.
+func avx2(f *asmgen.File, mr int) {
+	name := fmt.Sprintf("f32Y%d", mr)
+	fn := f.Func(name, 8, name+" multiplies rows by half a panel (16 columns).")
+	fn.I("MOVQ t+0(FP), DI")
+	fn.I("MOVQ tile_k(DI), SI")
+	fn.I("SHLQ $2, SI")
+	for i := range mr {
+		fn.I("MOVQ tile_a+%d(DI), %s", 8*i, rowRegs[i])
+		fn.I("ADDQ SI, %s", rowRegs[i])
+	}
+	fn.I("MOVQ tile_off(DI), BP")
+	// Y12, Y13: B, and outside of the loop the store masks; Y14, Y15: broadcasts.
+	masks := func() {
+		fn.I("MOVQ tile_mask8(DI), SI")
+		fn.I("VMOVDQU (SI), Y12")
+		fn.I("VMOVDQU 32(SI), Y13")
+	}
+	noC, noBias, begin := fn.Label("noc"), fn.Label("nobias"), fn.Label("begin")
+	masks()
+	fn.I("TESTL $1, tile_flags(DI)")
+	fn.I("JZ %s", noC)
+	for i := range mr {
+		fn.I("MOVQ tile_c+%d(DI), SI", 8*i)
+		for v := range 2 {
+			fn.I("VMASKMOVPS %d(SI)(BP*1), Y%d, Y%d", 32*v, 12+v, 2*i+v)
+		}
+	}
+	fn.I("JMP %s", begin)
+	fn.Mark(noC)
+	fn.I("MOVQ tile_bias(DI), SI")
+	fn.I("TESTQ SI, SI")
+	fn.I("JZ %s", noBias)
+	for v := range 2 {
+		fn.I("VMASKMOVPS %d(SI)(BP*1), Y%d, Y%d", 32*v, 12+v, v)
+		for i := 1; i < mr; i++ {
+			fn.I("VMOVAPS Y%d, Y%d", v, 2*i+v)
+		}
+	}
+	fn.I("JMP %s", begin)
+	fn.Mark(noBias)
+	for r := range 2 * mr {
+		fn.I("VXORPS Y%d, Y%d, Y%d", r, r, r)
+	}
+	fn.Mark(begin)
+	fn.I("MOVQ tile_b(DI), SI")
+	fn.I("ADDQ tile_boff(DI), SI")
+	fn.I("MOVQ tile_bk(DI), BP")
+	fn.I("MOVQ tile_k(DI), DI")
+	fn.I("SHLQ $2, DI")
+	fn.I("NEGQ DI")
+	step := func(u int, ahead bool) {
+		fn.I("VMOVUPS (SI), Y12")
+		fn.I("VMOVUPS 32(SI), Y13")
+		if ahead {
+			fn.I("PREFETCHT0 (SI)(BP*8)")
+		}
+		fn.I("ADDQ BP, SI")
+		for i := range mr {
+			fn.I("VBROADCASTSS %d(%s)(DI*1), Y%d", 4*u, rowRegs[i], 14+i%2)
+			fn.I("VFMADD231PS Y12, Y%d, Y%d", 14+i%2, 2*i)
+			fn.I("VFMADD231PS Y13, Y%d, Y%d", 14+i%2, 2*i+1)
+		}
+	}
+	loop, tail, tail1, done := fn.Label("loop"), fn.Label("tail"), fn.Label("tailstep"), fn.Label("done")
+	fn.I("CMPQ DI, $%d", -4*unroll)
+	fn.I("JGT %s", tail)
+	fn.Mark(loop)
+	for u := range unroll {
+		step(u, true)
+	}
+	fn.I("ADDQ $%d, DI", 4*unroll)
+	fn.I("CMPQ DI, $%d", -4*unroll)
+	fn.I("JLE %s", loop)
+	fn.Mark(tail)
+	fn.I("TESTQ DI, DI")
+	fn.I("JZ %s", done)
+	fn.Mark(tail1)
+	step(0, false)
+	fn.I("ADDQ $4, DI")
+	fn.I("JNZ %s", tail1)
+	fn.Mark(done)
+	fn.I("MOVQ t+0(FP), DI")
+	fn.I("MOVQ tile_off(DI), BP")
+	masks()
+	fn.I("VBROADCASTSS tile_lo(DI), Y15")
+	for i := range mr {
+		fn.I("MOVQ tile_c+%d(DI), SI", 8*i)
+		for v := range 2 {
+			r := 2*i + v
+			fn.I("VMAXPS Y%d, Y15, Y%d", r, r)
+			fn.I("VMASKMOVPS Y%d, Y%d, %d(SI)(BP*1)", r, 12+v, 32*v)
+		}
+	}
+	fn.I("VZEROUPPER")
+	fn.I("RET")
+}

@@ -1,0 +1,39 @@
+// Command gen writes the assembly of package gemm: one micro-kernel per
+// precision, instruction set, number of rows and number of panels at a time.
+package main
+
+import (
+	"log"
+
+	"github.com/seed-c851cfd2/moec/runtime/cpu/asmgen"
+)
+
+const generator = "go generate ./runtime/cpu/gemm"
+
+func main() {
+	for _, k := range []kind{f32, bf16, i8} {
+		f := asmgen.New("amd64", generator)
+		for _, mr := range []int{1, 2, 4, 6, 8, 10, 12} {
+			k.avx512(f, mr, 2, 1)
+			k.avx512(f, mr, 1, 1)
+		}
+		// Few rows: several panels at once, so that there are enough chains of
+		// FMAs and several streams of weights.
+		k.avx512(f, 1, 2, 4)
+		k.avx512(f, 2, 2, 4)
+		k.avx512(f, 4, 2, 3)
+		k.avx512(f, 6, 2, 2)
+		write(f, k.name+"_avx512_amd64.s")
+	}
+	f := asmgen.New("amd64", generator)
+	for _, mr := range []int{1, 2, 4, 6} {
+		avx2(f, mr)
+	}
+	write(f, "f32_avx2_amd64.s")
+}
+
+func write(f *asmgen.File, path string) {
+	if err := f.WriteFile(path); err != nil {
+		log.Fatal(err)
+	}
+}
