@@ -1,0 +1,5 @@
+package act
+
+func (ks *Kernels) vector(k Kind, x []float32, gate float32) bool { return false }
+func (ks *Kernels) addVector(x, y []float32) bool                 { return false }
+func (ks *Kernels) mulVector(x, y []float32) bool                 { return false }

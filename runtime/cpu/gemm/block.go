@@ -1,0 +1,177 @@
+package gemm
+
+import (
+	"math"
+	"unsafe"
+
+	"github.com/seed-c851cfd2/moec/codegen/plan/layout"
+)
+
+// Block is one product on one thread: rows of A by a range of the columns of B
+// and a range of k, into rows of C. It is what larger kernels are made of.
+type Block struct {
+	A Operand
+	M int // rows
+
+	B      *layout.Matrix
+	N0, N1 int // columns; N0 a multiple of layout.NR, N1 too or B.N
+	K0, K1 int // range of k; K0 a multiple of B.Precision.PerStep()
+
+	C    Rows // column N0 of B goes to element 0 of each row
+	Bias []float32
+	Add  bool // start from C instead of from the bias
+	Relu bool
+}
+
+// Operand is the left side of a Block at the precision of the right side.
+type Operand struct {
+	F32 Rows // f32: rows of K1-K0 elements, the first being k = K0
+	// bf16 and int8: rows converted by ConvertBF16 or QuantizeI8, Words words each.
+	Data  []uint32
+	Words int
+	Scale []float32 // int8: scale of each row
+	Zero  []uint32  // int8: zero point of each row, as QuantizeI8 writes it
+}
+
+// From drops the first i rows.
+func (o Operand) From(i int) Operand {
+	if i == 0 {
+		return o
+	}
+	if o.Data == nil {
+		o.F32 = o.F32.From(i)
+		return o
+	}
+	o.Data = o.Data[i*o.Words:]
+	if o.Scale != nil {
+		o.Scale, o.Zero = o.Scale[i:], o.Zero[i:]
+	}
+	return o
+}
+
+const (
+	// chunkBytes of B are reused from L2 by all the rows of a block. Half of the
+	// smallest L2 among AVX-512 machines (1 MB) leaves the rest to A and C.
+	chunkBytes = 512 << 10
+	// stepCut is the most steps at a time when there is more than one row block,
+	// so that the rows of A (12 x 2 KB) stay in L1.
+	stepCut = 512
+)
+
+// Run computes b. It panics if a range is outside of its slice.
+func (k *Kernels) Run(b *Block) {
+	if b.M <= 0 || b.N1 <= b.N0 {
+		return
+	}
+	p := b.B.Precision
+	per := p.PerStep()
+	s0, s1 := b.K0/per, (b.K1+per-1)/per
+	cut := s1 - s0
+	if b.M > maxRows && cut > stepCut && p != layout.I8 {
+		// Equal cuts of at most stepCut.
+		cuts := (cut + stepCut - 1) / stepCut
+		cut = (cut + cuts - 1) / cuts
+	}
+	cols := b.N1 - b.N0
+	if b.M > maxRows {
+		cols = max(1, chunkBytes/(4*layout.NR*max(1, cut))) * layout.NR
+	}
+	for n := b.N0; n < b.N1; n += cols {
+		for s := s0; s < s1 || s == s0; s += max(1, cut) {
+			k.chunk(b, n, min(n+cols, b.N1), s-s0, s, min(s+cut, s1), s1)
+		}
+	}
+}
+
+// chunk multiplies all rows of b by columns n0 to n1 and steps s0 to s1; a0 is s0
+// counted from the start of the rows of A, and last the final step of b.
+func (k *Kernels) chunk(b *Block, n0, n1, a0, s0, s1, last int) {
+	var t tile
+	p := b.B.Precision
+	first := a0 == 0
+	t.lo = float32(math.Inf(-1))
+	if b.Relu && s1 == last {
+		t.lo = 0
+	}
+	if !first || b.Add {
+		t.flags = accumulate
+	} else if b.Bias != nil {
+		t.bias = unsafe.Pointer(&b.Bias[n0])
+	}
+	t.k = uintptr(s1 - s0)
+	if p == layout.I8 {
+		t.scale, t.corr = unsafe.Pointer(&b.B.Scale[n0]), unsafe.Pointer(&b.B.Sum[n0])
+	}
+	steps := p.Steps(b.B.K)
+	whole := b.B.N / layout.NR * layout.NR // columns in whole panels
+	at := 4 * (n0*steps + s0*layout.NR)    // byte offset of the first panel
+	tailWidth := 0
+	if n1 > whole {
+		tailWidth = n1 - whole
+	}
+	halfTail := tailWidth > 0 && tailWidth <= layout.NR/2
+	panels, width := (min(n1, whole)-n0)/layout.NR, layout.NR
+	if tailWidth > 0 && !halfTail {
+		panels, width = panels+1, tailWidth
+	}
+	per := k.rowsPerTile(p)
+	blocks := (b.M + per - 1) / per
+	for i, row := 0, 0; i < blocks; i++ {
+		rows := (b.M - row + blocks - i - 1) / (blocks - i)
+		b.rows(&t, row, rows, n0-b.N0, n1-b.N0, a0)
+		t.off, t.boff = 0, 0
+		if panels > 0 {
+			t.b = wordAt(b.B, at, int(t.k))
+			t.bk, t.bp, t.n = 4*layout.NR, uintptr(4*layout.NR*steps), uintptr(panels)
+			k.run(&t, p, rows, layout.NR, width)
+		}
+		if halfTail {
+			t.b = wordAt(b.B, 4*(whole*steps+s0*layout.NR/2), int(t.k))
+			t.bk, t.bp, t.n, t.boff = 2*layout.NR, 0, 1, 0
+			t.off = uintptr(4 * (whole - n0))
+			k.run(&t, p, rows, layout.NR/2, tailWidth)
+		}
+		row += rows
+	}
+}
+
+// wordAt is the address of a byte offset in the packed elements of m, nil when
+// there is nothing to read.
+func wordAt(m *layout.Matrix, at, steps int) unsafe.Pointer {
+	switch {
+	case steps == 0:
+		return nil
+	case m.Precision == layout.F32:
+		return unsafe.Pointer(&m.F32[at/4])
+	case m.Precision == layout.BF16:
+		return unsafe.Pointer(&m.BF16[at/2])
+	}
+	return unsafe.Pointer(&m.I8[at])
+}
+
+// rows points t at rows of A from step a0 on and at columns c0 to c1 of C.
+func (b *Block) rows(t *tile, row, n, c0, c1, a0 int) {
+	for i := range n {
+		c := b.C.At(row + i)
+		t.c[i] = unsafe.Pointer(&b.C.Data[c+c0 : c+c1][0])
+	}
+	if t.k == 0 {
+		for i := range n {
+			t.a[i] = nil
+		}
+	} else if b.A.Data == nil {
+		for i := range n {
+			a := b.A.F32.At(row+i) + a0
+			t.a[i] = unsafe.Pointer(&b.A.F32.Data[a : a+int(t.k)][0])
+		}
+	} else {
+		for i := range n {
+			a := (row+i)*b.A.Words + a0
+			t.a[i] = unsafe.Pointer(&b.A.Data[a : a+int(t.k)][0])
+		}
+	}
+	if b.A.Scale != nil {
+		copy(t.sa[:n], b.A.Scale[row:])
+		copy(t.za[:n], b.A.Zero[row:])
+	}
+}

@@ -1,0 +1,77 @@
+// Package gemm multiplies matrices: activations by packed weights (f32, bf16 and
+// int8) and activations by activations (f32).
+//
+// The picture: C is cut into tiles of up to 12 rows by 32 columns. A micro-kernel
+// holds one tile in registers, walks k once, broadcasting four bytes of each row
+// of A per step against a panel row of B, and goes on to the next panel with the
+// same rows. So B streams from L2 while the rows of A stay in L1, and rows of A
+// and C are given by pointer: strided, or picked by an index list, no copy.
+//
+// Every element of C is one chain of multiply-adds over ascending k that starts
+// from C (when accumulating), the bias or zero. No tile size, cut of k, thread
+// count or neighbouring row enters it, so its bits depend on its own row of A and
+// column of B alone (per instruction set; int8 rows also on their own scale).
+//
+// Nothing here allocates: scratch comes from the caller.
+package gemm
+
+import (
+	"github.com/seed-c851cfd2/moec/codegen/plan/layout"
+	"github.com/seed-c851cfd2/moec/runtime/cpu/act"
+	"github.com/seed-c851cfd2/moec/runtime/cpu/isa"
+)
+
+// Kernels is a set of micro-kernels for the features of a CPU. It is immutable
+// and safe for concurrent use.
+type Kernels struct {
+	feat isa.Features
+	act  *act.Kernels
+}
+
+// New picks the kernels that f allows.
+func New(f isa.Features) *Kernels { return &Kernels{feat: f, act: act.New(f)} }
+
+// Features returns what the kernels were picked for.
+func (k *Kernels) Features() isa.Features { return k.feat }
+
+// Act returns the activation kernels of the same features.
+func (k *Kernels) Act() *act.Kernels { return k.act }
+
+// Rows names rows of a row-major f32 matrix: row i starts at element i*Stride of
+// Data, or at Index[i]*Stride where an index list is given.
+type Rows struct {
+	Data   []float32
+	Stride int
+	Index  []int32
+}
+
+// At is the offset in Data of row i.
+func (r Rows) At(i int) int {
+	if r.Index != nil {
+		i = int(r.Index[i])
+	}
+	return i * r.Stride
+}
+
+// From drops the first i rows.
+func (r Rows) From(i int) Rows {
+	switch {
+	case i == 0:
+	case r.Index != nil:
+		r.Index = r.Index[i:]
+	default:
+		r.Data = r.Data[min(i*r.Stride, len(r.Data)):]
+	}
+	return r
+}
+
+// Variant names the micro-kernels that a precision runs on, for reports.
+func (k *Kernels) Variant(p layout.Precision) string {
+	switch {
+	case k.feat.AVX512 && p == layout.F32, k.feat.BF16 && p == layout.BF16, k.feat.VNNI && p == layout.I8:
+		return "avx512"
+	case k.feat.AVX2 && p == layout.F32:
+		return "avx2"
+	}
+	return "portable"
+}
