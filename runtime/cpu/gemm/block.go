@@ -15,38 +15,12 @@ type Block struct {
 
 	B      *layout.Matrix
 	N0, N1 int // columns; N0 a multiple of layout.NR, N1 too or B.N
-	K0, K1 int // range of k; K0 a multiple of B.Precision.PerStep()
+	K0, K1 int // range of k; K0 a multiple of B.Precision.PerStep(); all of k for int8
 
 	C    Rows // column N0 of B goes to element 0 of each row
 	Bias []float32
 	Add  bool // start from C instead of from the bias
 	Relu bool
-}
-
-// Operand is the left side of a Block at the precision of the right side.
-type Operand struct {
-	F32 Rows // f32: rows of K1-K0 elements, the first being k = K0
-	// bf16 and int8: rows converted by ConvertBF16 or QuantizeI8, Words words each.
-	Data  []uint32
-	Words int
-	Scale []float32 // int8: scale of each row
-	Zero  []uint32  // int8: zero point of each row, as QuantizeI8 writes it
-}
-
-// From drops the first i rows.
-func (o Operand) From(i int) Operand {
-	if i == 0 {
-		return o
-	}
-	if o.Data == nil {
-		o.F32 = o.F32.From(i)
-		return o
-	}
-	o.Data = o.Data[i*o.Words:]
-	if o.Scale != nil {
-		o.Scale, o.Zero = o.Scale[i:], o.Zero[i:]
-	}
-	return o
 }
 
 const (
@@ -98,7 +72,12 @@ func (k *Kernels) chunk(b *Block, n0, n1, a0, s0, s1, last int) {
 	} else if b.Bias != nil {
 		t.bias = unsafe.Pointer(&b.Bias[n0])
 	}
+	perStep := p.PerStep()
+	elems := min(s1*perStep, b.K1) - s0*perStep // of a row of A
 	t.k = uintptr(s1 - s0)
+	if b.A.data == nil {
+		t.k = uintptr(elems)
+	}
 	if p == layout.I8 {
 		t.scale, t.corr = unsafe.Pointer(&b.B.Scale[n0]), unsafe.Pointer(&b.B.Sum[n0])
 	}
@@ -118,7 +97,7 @@ func (k *Kernels) chunk(b *Block, n0, n1, a0, s0, s1, last int) {
 	blocks := (b.M + per - 1) / per
 	for i, row := 0, 0; i < blocks; i++ {
 		rows := (b.M - row + blocks - i - 1) / (blocks - i)
-		b.rows(&t, row, rows, n0-b.N0, n1-b.N0, a0)
+		b.rows(&t, row, rows, n0-b.N0, n1-b.N0, a0, elems)
 		t.off, t.boff = 0, 0
 		if panels > 0 {
 			t.b = wordAt(b.B, at, int(t.k))
@@ -150,28 +129,30 @@ func wordAt(m *layout.Matrix, at, steps int) unsafe.Pointer {
 }
 
 // rows points t at rows of A from step a0 on and at columns c0 to c1 of C.
-func (b *Block) rows(t *tile, row, n, c0, c1, a0 int) {
+func (b *Block) rows(t *tile, row, n, c0, c1, a0, elems int) {
 	for i := range n {
 		c := b.C.At(row + i)
 		t.c[i] = unsafe.Pointer(&b.C.Data[c+c0 : c+c1][0])
 	}
-	if t.k == 0 {
+	switch {
+	case t.k == 0:
 		for i := range n {
 			t.a[i] = nil
 		}
-	} else if b.A.Data == nil {
+	case b.A.data == nil:
+		a0 *= b.B.Precision.PerStep()
 		for i := range n {
-			a := b.A.F32.At(row+i) + a0
-			t.a[i] = unsafe.Pointer(&b.A.F32.Data[a : a+int(t.k)][0])
+			a := b.A.rows.At(row+i) + a0
+			t.a[i] = unsafe.Pointer(&b.A.rows.Data[a : a+elems][0])
 		}
-	} else {
+	default:
 		for i := range n {
-			a := (row+i)*b.A.Words + a0
-			t.a[i] = unsafe.Pointer(&b.A.Data[a : a+int(t.k)][0])
+			a := (row+i)*b.A.words + a0
+			t.a[i] = unsafe.Pointer(&b.A.data[a : a+int(t.k)][0])
 		}
 	}
-	if b.A.Scale != nil {
-		copy(t.sa[:n], b.A.Scale[row:])
-		copy(t.za[:n], b.A.Zero[row:])
+	if b.A.scale != nil {
+		copy(t.sa[:n], b.A.scale[row:])
+		copy(t.za[:n], b.A.zero[row:])
 	}
 }

@@ -1,53 +1,233 @@
 package gemm
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
-	"time"
 
 	"github.com/seed-c851cfd2/moec/codegen/plan/layout"
 	"github.com/seed-c851cfd2/moec/runtime/cpu/isa"
 )
 
-func BenchmarkTmp(b *testing.B) {
-	k := New(isa.Detect())
-	rng := rand.New(rand.NewPCG(1, 1))
-	for _, p := range []layout.Precision{layout.F32, layout.BF16, layout.I8} {
-		for _, s := range [][3]int{{12, 32, 512}, {12, 256, 384}, {512, 512, 512}, {512, 1536, 384}, {512, 384, 1536}, {1, 2048, 2048}, {1, 1024, 256}, {4, 2048, 2048}, {1024, 1024, 1024}, {96, 16, 384}, {96, 384, 16}} {
-			m, n, kk := s[0], s[1], s[2]
-			a := make([]float32, m*kk)
-			w := make([]float32, n*kk)
-			for i := range a {
-				a[i] = rng.Float32() - .5
-			}
-			for i := range w {
-				w[i] = rng.Float32() - .5
-			}
-			B, _ := layout.Pack(p, layout.RowMajor(w, kk, n))
-			c := make([]float32, m*n)
-			blk := Block{A: Operand{F32: Rows{Data: a, Stride: kk}}, M: m, B: B, N1: n, K1: kk, C: Rows{Data: c, Stride: n}}
-			if p != layout.F32 {
-				words := p.Steps(kk)
-				blk.A = Operand{Data: make([]uint32, m*words), Words: words}
-				if p == layout.I8 {
-					blk.A.Scale = make([]float32, m)
-					blk.A.Zero = make([]uint32, m)
+// variants are the kernel sets that this machine can run, by level name.
+func variants() map[string]*Kernels {
+	all := map[string]*Kernels{}
+	for _, name := range isa.Levels() {
+		f, _ := isa.Detect().Cap(name)
+		if f.String() == name {
+			all[name] = New(f)
+		}
+	}
+	return all
+}
+
+var precisions = []layout.Precision{layout.F32, layout.BF16, layout.I8}
+
+// floats are n random numbers in -1..1.
+func floats(rng *rand.Rand, n int) []float32 {
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = rng.Float32()*2 - 1
+	}
+	return x
+}
+
+// poison fills with NaN, so that an element that is not written, or read too
+// early, shows.
+func poison(x []float32) []float32 {
+	for i := range x {
+		x[i] = float32(math.NaN())
+	}
+	return x
+}
+
+// bound is the greatest error of a sum of k products, whose magnitudes add up to
+// mag, against exact arithmetic on the packed weights.
+func bound(k *Kernels, p layout.Precision, n int, mag, rowMax, colAbs float64) float64 {
+	e := float64(n+4) * 0x1p-24 * mag // a chain of n roundings, each 2^-24 relative
+	switch {
+	case p == layout.I8:
+		// Half a step of 255 over a range of at most 2*rowMax, on every element of
+		// the row; and the scales' own roundings.
+		e += (2*rowMax/255/2*1.001)*colAbs + 8*0x1p-24*mag
+	case p == layout.BF16 && k.feat.BF16:
+		e += 0x1p-8 * mag // rows of A are rounded to 8 bits
+	}
+	return e + 1e-30
+}
+
+// One block against float64 loops, for every variant and precision, over sizes
+// around the tile's edges, with strides, row lists, cuts of k and of n.
+func TestBlock(t *testing.T) {
+	ms := []int{0, 1, 2, 3, 5, 6, 7, 9, 11, 12, 13, 25}
+	ks := []int{0, 1, 2, 3, 4, 5, 7, 8, 17, 64}
+	ns := []int{0, 1, 8, 15, 16, 17, 31, 32, 33, 48, 49, 64, 100, 160, 161}
+	for level, kern := range variants() {
+		rng := rand.New(rand.NewPCG(7, 7))
+		for _, p := range precisions {
+			for trial := range 250 {
+				m, k, n := ms[rng.IntN(len(ms))], ks[rng.IntN(len(ks))], ns[rng.IntN(len(ns))]
+				if trial%50 == 0 { // both loops of a block
+					m, k, n = 13+rng.IntN(20), 1025+rng.IntN(20), 300+rng.IntN(40)
+				}
+				checkBlock(t, kern, p, rng, m, k, n, fmt.Sprintf("%s %v m=%d k=%d n=%d trial %d", level, p, m, k, n, trial))
+				if t.Failed() {
+					return
 				}
 			}
-			k.Run(&blk)
-			best := math.Inf(1)
-			end := time.Now().Add(200 * time.Millisecond)
-			for time.Now().Before(end) {
-				t0 := time.Now()
-				r := max(1, int(2e7/(float64(m)*float64(n)*float64(kk))))
-				for range r {
-					k.Run(&blk)
-				}
-				best = math.Min(best, time.Since(t0).Seconds()/float64(r))
+		}
+	}
+}
+
+func checkBlock(t *testing.T, kern *Kernels, p layout.Precision, rng *rand.Rand, m, k, n int, name string) {
+	t.Helper()
+	b, err := layout.Pack(p, layout.RowMajor(floats(rng, k*n), k, n))
+	if err != nil {
+		t.Fatal(err)
+	}
+	blk := Block{M: m, B: b, N1: n, K1: k, Relu: rng.IntN(3) == 0, Add: rng.IntN(3) == 0}
+	if rng.IntN(2) == 0 {
+		blk.Bias = floats(rng, n)
+	}
+	if n > layout.NR && rng.IntN(2) == 0 {
+		blk.N0 = layout.NR * rng.IntN(n/layout.NR)
+		if rng.IntN(2) == 0 {
+			blk.N1 = blk.N0 + layout.NR*(1+rng.IntN((n-blk.N0)/layout.NR))
+		}
+	}
+	if k > 8 && p != layout.I8 && rng.IntN(2) == 0 {
+		blk.K0 = 4 * rng.IntN(k/4)
+		if rng.IntN(2) == 0 {
+			blk.K1 = min(k, blk.K0+4*rng.IntN(3))
+		}
+	}
+	kk, cols := blk.K1-blk.K0, blk.N1-blk.N0
+	// Rows of A and C: strided, or by a list (of C each row once).
+	x := Rows{Stride: kk + rng.IntN(3)}
+	rows := m
+	if rng.IntN(2) == 0 && m > 0 {
+		rows = m + 3
+		for range m {
+			x.Index = append(x.Index, int32(rng.IntN(rows)))
+		}
+	}
+	x.Data = floats(rng, max(0, (rows-1)*x.Stride+kk))
+	c := Rows{Stride: cols + rng.IntN(3)}
+	if rng.IntN(2) == 0 && m > 0 {
+		for _, r := range rng.Perm(m) {
+			c.Index = append(c.Index, int32(r))
+		}
+	}
+	c.Data = poison(make([]float32, m*c.Stride))
+	blk.C = c
+	var old []float32
+	if blk.Add {
+		copy(c.Data, floats(rng, len(c.Data)))
+		old = append(old, c.Data...)
+	}
+	blk.A = kern.Prepare(p, x, m, kk, nil, make([]float32, kern.OperandLen(p, m, kk)))
+	kern.Run(&blk)
+	written := map[int]bool{}
+	for i := range m {
+		a := x.Data[x.At(i):]
+		rowMax := 0.0
+		for _, v := range a[:kk] {
+			rowMax = max(rowMax, math.Abs(float64(v)))
+		}
+		for j := range cols {
+			at := c.At(i) + j
+			written[at] = true
+			want, mag, colAbs := 0.0, 0.0, 0.0
+			switch {
+			case blk.Add:
+				want = float64(old[at])
+			case blk.Bias != nil:
+				want = float64(blk.Bias[blk.N0+j])
 			}
-			fl := 2 * float64(m) * float64(n) * float64(kk)
-			b.Logf("%v %4dx%4dx%4d %9.2f us %7.1f GF/s  B %6.1f GB/s", p, m, n, kk, best*1e6, fl/best/1e9, float64(p.Bytes(kk, n))/best/1e9)
+			mag = math.Abs(want)
+			for l := range kk {
+				w := float64(b.At(blk.K0+l, blk.N0+j))
+				want += float64(a[l]) * w
+				mag += math.Abs(float64(a[l]) * w)
+				colAbs += math.Abs(w)
+			}
+			if blk.Relu && want < 0 {
+				want = 0
+			}
+			tol := bound(kern, p, kk, mag, rowMax, colAbs)
+			if d := math.Abs(float64(c.Data[at]) - want); !(d <= tol) {
+				t.Errorf("%s: C[%d,%d] = %v, want %v within %.3g", name, i, j, c.Data[at], want, tol)
+				return
+			}
+		}
+	}
+	for i, v := range c.Data {
+		if !written[i] && (old == nil && v == v || old != nil && v != old[i]) {
+			t.Errorf("%s: element %d outside of the rows was written", name, i)
+			return
+		}
+	}
+}
+
+// A row's bits do not depend on the rows beside it, nor on how many there are.
+func TestBlockRowsAreIndependent(t *testing.T) {
+	for level, kern := range variants() {
+		for _, p := range precisions {
+			rng := rand.New(rand.NewPCG(3, 4))
+			const m, k, n = 27, 1100, 177
+			b, err := layout.Pack(p, layout.RowMajor(floats(rng, k*n), k, n))
+			if err != nil {
+				t.Fatal(err)
+			}
+			x := Rows{Data: floats(rng, m*k), Stride: k}
+			run := func(x Rows, m int) []float32 {
+				c := make([]float32, m*n)
+				kern.Run(&Block{
+					A: kern.Prepare(p, x, m, k, nil, make([]float32, kern.OperandLen(p, m, k))),
+					M: m, B: b, N1: n, K1: k, C: Rows{Data: c, Stride: n},
+				})
+				return c
+			}
+			all := run(x, m)
+			for _, size := range []int{1, 2, 3, 5, 6, 8, 11, 12, 14} {
+				for at := 0; at+size <= m; at += size {
+					part := run(x.From(at), size)
+					for i, v := range part {
+						if math.Float32bits(v) != math.Float32bits(all[at*n+i]) {
+							t.Fatalf("%s %v: rows %d+%d, element %d: %v alone, %v together", level, p, at, size, i, v, all[at*n+i])
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// What is not finite in A comes out as NaN or infinity in its own row only.
+func TestBlockNotFinite(t *testing.T) {
+	for level, kern := range variants() {
+		for _, p := range precisions {
+			for _, bad := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
+				rng := rand.New(rand.NewPCG(5, 6))
+				const m, k, n = 14, 9, 40
+				b, err := layout.Pack(p, layout.RowMajor(floats(rng, k*n), k, n))
+				if err != nil {
+					t.Fatal(err)
+				}
+				x := Rows{Data: floats(rng, m*k), Stride: k}
+				x.Data[3*k+4] = float32(bad)
+				c := make([]float32, m*n)
+				kern.Run(&Block{
+					A: kern.Prepare(p, x, m, k, nil, make([]float32, kern.OperandLen(p, m, k))),
+					M: m, B: b, N1: n, K1: k, C: Rows{Data: c, Stride: n},
+				})
+				for i, v := range c {
+					if f := float64(v); (math.IsNaN(f) || math.IsInf(f, 0)) != (i/n == 3) {
+						t.Fatalf("%s %v: %v in row 3 gives %v at row %d", level, p, bad, v, i/n)
+					}
+				}
+			}
 		}
 	}
 }

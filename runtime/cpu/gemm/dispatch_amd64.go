@@ -23,16 +23,22 @@ func runF32(t *tile, size, nr int, whole bool) {
 		}
 		return
 	}
-	grouped, rest := groups(t.n, several(size), whole)
-	if t.n = grouped; grouped > 0 {
-		switch size {
-		case 1:
+	rest := t.n
+	switch size {
+	case 1:
+		if t.n, rest = groups(rest, 4, whole); t.n > 0 {
 			f32Z1x2p4(t)
-		case 2:
+		}
+	case 2:
+		if t.n, rest = groups(rest, 4, whole); t.n > 0 {
 			f32Z2x2p4(t)
-		case 4:
+		}
+	case 4:
+		if t.n, rest = groups(rest, 3, whole); t.n > 0 {
 			f32Z4x2p3(t)
-		default:
+		}
+	case 6:
+		if t.n, rest = groups(rest, 2, whole); t.n > 0 {
 			f32Z6x2p2(t)
 		}
 	}
@@ -77,16 +83,22 @@ func runBF16(t *tile, size, nr int, whole bool) {
 		}
 		return
 	}
-	grouped, rest := groups(t.n, several(size), whole)
-	if t.n = grouped; grouped > 0 {
-		switch size {
-		case 1:
+	rest := t.n
+	switch size {
+	case 1:
+		if t.n, rest = groups(rest, 4, whole); t.n > 0 {
 			bf16Z1x2p4(t)
-		case 2:
+		}
+	case 2:
+		if t.n, rest = groups(rest, 4, whole); t.n > 0 {
 			bf16Z2x2p4(t)
-		case 4:
+		}
+	case 4:
+		if t.n, rest = groups(rest, 3, whole); t.n > 0 {
 			bf16Z4x2p3(t)
-		default:
+		}
+	case 6:
+		if t.n, rest = groups(rest, 2, whole); t.n > 0 {
 			bf16Z6x2p2(t)
 		}
 	}
@@ -106,6 +118,62 @@ func runBF16(t *tile, size, nr int, whole bool) {
 			bf16Z10x2(t)
 		default:
 			bf16Z12x2(t)
+		}
+	}
+}
+
+// runWide dispatches to the AVX-512 kernel of size rows.
+func runWide(t *tile, size, nr int, whole bool) {
+	if nr != layout.NR {
+		switch size {
+		case 1:
+			wideZ1x1(t)
+		case 2:
+			wideZ2x1(t)
+		case 4:
+			wideZ4x1(t)
+		case 6:
+			wideZ6x1(t)
+		case 8:
+			wideZ8x1(t)
+		case 10:
+			wideZ10x1(t)
+		default:
+			wideZ12x1(t)
+		}
+		return
+	}
+	rest := t.n
+	switch size {
+	case 1:
+		if t.n, rest = groups(rest, 4, whole); t.n > 0 {
+			wideZ1x2p4(t)
+		}
+	case 2:
+		if t.n, rest = groups(rest, 4, whole); t.n > 0 {
+			wideZ2x2p4(t)
+		}
+	case 4:
+		if t.n, rest = groups(rest, 2, whole); t.n > 0 {
+			wideZ4x2p2(t)
+		}
+	}
+	if t.n = rest; rest > 0 {
+		switch size {
+		case 1:
+			wideZ1x2(t)
+		case 2:
+			wideZ2x2(t)
+		case 4:
+			wideZ4x2(t)
+		case 6:
+			wideZ6x2(t)
+		case 8:
+			wideZ8x2(t)
+		case 10:
+			wideZ10x2(t)
+		default:
+			wideZ12x2(t)
 		}
 	}
 }
@@ -131,16 +199,22 @@ func runI8(t *tile, size, nr int, whole bool) {
 		}
 		return
 	}
-	grouped, rest := groups(t.n, several(size), whole)
-	if t.n = grouped; grouped > 0 {
-		switch size {
-		case 1:
+	rest := t.n
+	switch size {
+	case 1:
+		if t.n, rest = groups(rest, 4, whole); t.n > 0 {
 			i8Z1x2p4(t)
-		case 2:
+		}
+	case 2:
+		if t.n, rest = groups(rest, 4, whole); t.n > 0 {
 			i8Z2x2p4(t)
-		case 4:
+		}
+	case 4:
+		if t.n, rest = groups(rest, 3, whole); t.n > 0 {
 			i8Z4x2p3(t)
-		default:
+		}
+	case 6:
+		if t.n, rest = groups(rest, 2, whole); t.n > 0 {
 			i8Z6x2p2(t)
 		}
 	}
@@ -161,6 +235,46 @@ func runI8(t *tile, size, nr int, whole bool) {
 		default:
 			i8Z12x2(t)
 		}
+	}
+}
+
+// runF32Y dispatches to the AVX2 kernel of size rows.
+func runF32Y(t *tile, size int) {
+	switch size {
+	case 1:
+		f32Y1(t)
+	case 2:
+		f32Y2(t)
+	case 4:
+		f32Y4(t)
+	default:
+		f32Y6(t)
+	}
+}
+
+// runWideY dispatches to the AVX2 kernel of size rows.
+func runWideY(t *tile, size int) {
+	switch size {
+	case 1:
+		wideY1(t)
+	case 2:
+		wideY2(t)
+	case 4:
+		wideY4(t)
+	default:
+		wideY6(t)
+	}
+}
+
+// runI8Y dispatches to the AVX2 kernel of size rows.
+func runI8Y(t *tile, size int) {
+	switch size {
+	case 1:
+		i8Y1(t)
+	case 2:
+		i8Y2(t)
+	default:
+		i8Y4(t)
 	}
 }
 
@@ -275,6 +389,57 @@ func bf16Z4x2p3(t *tile)
 func bf16Z6x2p2(t *tile)
 
 //go:noescape
+func wideZ1x1(t *tile)
+
+//go:noescape
+func wideZ1x2(t *tile)
+
+//go:noescape
+func wideZ2x1(t *tile)
+
+//go:noescape
+func wideZ2x2(t *tile)
+
+//go:noescape
+func wideZ4x1(t *tile)
+
+//go:noescape
+func wideZ4x2(t *tile)
+
+//go:noescape
+func wideZ6x1(t *tile)
+
+//go:noescape
+func wideZ6x2(t *tile)
+
+//go:noescape
+func wideZ8x1(t *tile)
+
+//go:noescape
+func wideZ8x2(t *tile)
+
+//go:noescape
+func wideZ10x1(t *tile)
+
+//go:noescape
+func wideZ10x2(t *tile)
+
+//go:noescape
+func wideZ12x1(t *tile)
+
+//go:noescape
+func wideZ12x2(t *tile)
+
+//go:noescape
+func wideZ1x2p4(t *tile)
+
+//go:noescape
+func wideZ2x2p4(t *tile)
+
+//go:noescape
+func wideZ4x2p2(t *tile)
+
+//go:noescape
 func i8Z1x1(t *tile)
 
 //go:noescape
@@ -339,3 +504,24 @@ func f32Y4(t *tile)
 
 //go:noescape
 func f32Y6(t *tile)
+
+//go:noescape
+func wideY1(t *tile)
+
+//go:noescape
+func wideY2(t *tile)
+
+//go:noescape
+func wideY4(t *tile)
+
+//go:noescape
+func wideY6(t *tile)
+
+//go:noescape
+func i8Y1(t *tile)
+
+//go:noescape
+func i8Y2(t *tile)
+
+//go:noescape
+func i8Y4(t *tile)

@@ -65,13 +65,30 @@ func (r Rows) From(i int) Rows {
 	return r
 }
 
-// Variant names the micro-kernels that a precision runs on, for reports.
-func (k *Kernels) Variant(p layout.Precision) string {
+// variant is the family of micro-kernels that a precision runs on.
+type variant uint8
+
+const (
+	portable variant = iota
+	avx2
+	avx512
+	avx512dot // VDPBF16PS or VPDPBUSD
+)
+
+func (k *Kernels) variant(p layout.Precision) variant {
 	switch {
-	case k.feat.AVX512 && p == layout.F32, k.feat.BF16 && p == layout.BF16, k.feat.VNNI && p == layout.I8:
-		return "avx512"
-	case k.feat.AVX2 && p == layout.F32:
-		return "avx2"
+	case p == layout.I8 && k.feat.VNNI, p == layout.BF16 && k.feat.BF16:
+		return avx512dot
+	case p != layout.I8 && k.feat.AVX512:
+		return avx512
+	case k.feat.AVX2:
+		return avx2
 	}
-	return "portable"
+	return portable
+}
+
+// Variant names the family of micro-kernels that products with matrices of
+// precision p run on, for reports.
+func (k *Kernels) Variant(p layout.Precision) string {
+	return [...]string{"portable", "avx2", "avx512", "avx512dot"}[k.variant(p)]
 }

@@ -18,7 +18,10 @@ var laneMasks = [32]int32{-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1
 
 // rowsPerTile is the most rows of one micro-kernel call.
 func (k *Kernels) rowsPerTile(p layout.Precision) int {
-	if k.Variant(p) == "avx2" {
+	if k.variant(p) == avx2 {
+		if p == layout.I8 {
+			return 4
+		}
 		return 6
 	}
 	return maxRows
@@ -27,23 +30,27 @@ func (k *Kernels) rowsPerTile(p layout.Precision) int {
 // run multiplies rows rows of t by t.n panels of nr columns, the last one of
 // width columns.
 func (k *Kernels) run(t *tile, p layout.Precision, rows, nr, width int) {
-	switch {
-	case p == layout.F32 && k.feat.AVX512, p == layout.BF16 && k.feat.BF16, p == layout.I8 && k.feat.VNNI:
-		t.mask = 1<<width - 1
-		size := pad(t, int(kernelRows[rows]), rows)
-		whole := nr == layout.NR && width == layout.NR
-		switch p {
-		case layout.F32:
-			runF32(t, size, nr, whole)
-		case layout.BF16:
-			runBF16(t, size, nr, whole)
-		default:
-			runI8(t, size, nr, whole)
-		}
-	case p == layout.F32 && k.feat.AVX2:
-		runAVX2(t, pad(t, int(kernelRows[rows]), rows), nr, width)
-	default:
+	v := k.variant(p)
+	if v == portable {
 		t.portable(p, rows, nr, width)
+		return
+	}
+	size := pad(t, int(kernelRows[rows]), rows)
+	if v == avx2 {
+		runAVX2(t, p, size, nr, width)
+		return
+	}
+	t.mask = 1<<width - 1
+	whole := nr == layout.NR && width == layout.NR
+	switch {
+	case p == layout.F32:
+		runF32(t, size, nr, whole)
+	case p == layout.I8:
+		runI8(t, size, nr, whole)
+	case v == avx512dot:
+		runBF16(t, size, nr, whole)
+	default:
+		runWide(t, size, nr, whole)
 	}
 }
 
@@ -54,19 +61,6 @@ func pad(t *tile, size, rows int) int {
 		t.sa[i], t.za[i] = t.sa[rows-1], t.za[rows-1]
 	}
 	return size
-}
-
-// several is the number of panels that the small kernels take at a time.
-func several(size int) uintptr {
-	switch size {
-	case 1, 2:
-		return 4
-	case 4:
-		return 3
-	case 6:
-		return 2
-	}
-	return 0
 }
 
 // groups splits n panels, of which the last is whole or not, into a number for
@@ -83,7 +77,8 @@ func groups(n, p uintptr, whole bool) (grouped, rest uintptr) {
 	return grouped, n - grouped
 }
 
-func runAVX2(t *tile, size, nr, width int) {
+// runAVX2 goes through the panels by halves of 16 columns.
+func runAVX2(t *tile, p layout.Precision, size, nr, width int) {
 	off, boff := t.off, t.boff
 	for ; t.n > 0; t.n-- {
 		w := nr
@@ -93,15 +88,13 @@ func runAVX2(t *tile, size, nr, width int) {
 		for h := 0; h < w; h += 16 {
 			t.mask8 = unsafe.Pointer(&laneMasks[16-min(16, w-h)])
 			t.off, t.boff = off+uintptr(4*h), boff+uintptr(4*h)
-			switch size {
-			case 1:
-				f32Y1(t)
-			case 2:
-				f32Y2(t)
-			case 4:
-				f32Y4(t)
+			switch p {
+			case layout.F32:
+				runF32Y(t, size)
+			case layout.BF16:
+				runWideY(t, size)
 			default:
-				f32Y6(t)
+				runI8Y(t, size)
 			}
 		}
 		off, boff = off+uintptr(4*nr), boff+t.bp

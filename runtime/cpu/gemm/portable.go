@@ -68,19 +68,22 @@ func (t *tile) rowF32(acc []float32, i int) {
 	}
 }
 
+// rowBF16 multiplies a row of f32 by widened bf16: its k counts elements.
 func (t *tile) rowBF16(acc []float32, i int) {
 	if t.k == 0 {
 		return
 	}
-	a := unsafe.Slice((*uint32)(t.a[i]), t.k)
+	a := unsafe.Slice((*float32)(t.a[i]), t.k)
 	at := t.boff
-	for _, x := range a {
+	for k := 0; k < len(a); k += 2 {
 		b := unsafe.Slice((*uint32)(unsafe.Add(t.b, at)), len(acc))
-		x0, x1 := math.Float32frombits(x<<16), math.Float32frombits(x&0xffff0000)
 		for j, y := range b {
-			// The instruction adds the odd product first.
-			acc[j] += x1 * math.Float32frombits(y&0xffff0000)
-			acc[j] += x0 * math.Float32frombits(y<<16)
+			acc[j] += a[k] * math.Float32frombits(y<<16)
+		}
+		if k+1 < len(a) {
+			for j, y := range b {
+				acc[j] += a[k+1] * math.Float32frombits(y&0xffff0000)
+			}
 		}
 		at += t.bk
 	}

@@ -10,3 +10,12 @@ func Detect() Features {
 	f.VNNI = f.AVX512 && cpu.X86.HasAVX512VNNI
 	return f
 }
+
+// vendor returns EBX, EDX and ECX of CPUID leaf 0.
+func vendor() (b, d, c uint32)
+
+// isIntel reports whether the vendor string is GenuineIntel.
+func isIntel() bool {
+	b, d, c := vendor()
+	return b == 0x756e6547 && d == 0x49656e69 && c == 0x6c65746e // "Genu" "ineI" "ntel"
+}

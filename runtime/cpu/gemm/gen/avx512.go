@@ -13,6 +13,7 @@ type kind struct {
 	mac  func(fn *asmgen.Func, acc, a, b int) // acc += a*b on registers
 	mem  string                               // mnemonic that takes B from memory, if any
 	int8 bool
+	wide bool // B is bf16, widened to f32 on the way; A is f32 and t.k counts its elements
 }
 
 var (
@@ -22,7 +23,8 @@ var (
 	bf16 = kind{name: "bf16", mac: func(fn *asmgen.Func, acc, a, b int) {
 		fn.I("%s", asmgen.VDPBF16PS.RRR("VDPBF16PS", acc, b, a))
 	}}
-	i8 = kind{name: "i8", mem: "VPDPBUSD", int8: true, mac: func(fn *asmgen.Func, acc, a, b int) {
+	wide = kind{name: "wide", wide: true, mac: f32.mac}
+	i8   = kind{name: "i8", mem: "VPDPBUSD", int8: true, mac: func(fn *asmgen.Func, acc, a, b int) {
 		fn.I("VPDPBUSD Z%d, Z%d, Z%d", b, a, acc)
 	}}
 )
@@ -56,10 +58,13 @@ func (kd kind) avx512(f *asmgen.File, mr, nv, p int) {
 		panic(name + ": too many accumulators")
 	}
 	breg := func(v int) int { return 32 - nv + v } // Z30, Z31
-	nbc := 32 - nv - nacc                          // registers for broadcasts
-	if nbc > 4 {
-		nbc = 4
+	free := 32 - nv - nacc                         // registers for broadcasts
+	if kd.wide {
+		free -= nv + 1 // raw words and the mask of high halves
 	}
+	nbc := min(4, free)
+	raw := func(v int) int { return 32 - 2*nv + v }
+	high := 32 - 2*nv - 1
 	areg := func(i int) int { return nacc + i%nbc }
 	// B pointers of the further panels take row registers that mr leaves free.
 	bregs := append([]string{regB}, rowRegs[mr:]...)[:p]
@@ -70,6 +75,9 @@ func (kd kind) avx512(f *asmgen.File, mr, nv, p int) {
 	for i := range mr {
 		fn.I("MOVQ tile_a+%d(DI), %s", 8*i, rowRegs[i])
 		fn.I("ADDQ SI, %s", rowRegs[i])
+	}
+	if kd.wide {
+		fn.I("VPBROADCASTD %s, Z%d", f.Const32(0xffff0000), high)
 	}
 	panel, masked := fn.Label("panel"), fn.Label("full")
 	fn.Mark(panel)
@@ -103,7 +111,44 @@ func (kd kind) avx512(f *asmgen.File, mr, nv, p int) {
 	fn.I("SHLQ $2, DI")
 	fn.I("NEGQ DI")
 
+	// Two k of widened bf16: the even one in the low halves of the words.
+	pair := func(u int, ahead, odd bool) {
+		for q := range p {
+			for v := range nv {
+				if p == 1 {
+					fn.I("VMOVUPS.Z %d(%s), K%d, Z%d", 64*v, bregs[q], v+1, raw(v))
+				} else {
+					fn.I("VMOVUPS %d(%s), Z%d", 64*v, bregs[q], raw(v))
+				}
+				fn.I("VPSLLD $16, Z%d, Z%d", raw(v), breg(v))
+				if ahead {
+					fn.I("PREFETCHT0 %d(%s)(BP*8)", 64*v, bregs[q])
+				}
+			}
+			fn.I("ADDQ BP, %s", bregs[q])
+			for e := range 2 {
+				if e == 1 {
+					if !odd {
+						continue
+					}
+					for v := range nv {
+						fn.I("VPANDD Z%d, Z%d, Z%d", raw(v), high, breg(v))
+					}
+				}
+				for i := range mr {
+					fn.I("VBROADCASTSS %d(%s)(DI*1), Z%d", 4*(u+e), rowRegs[i], areg(i))
+					for v := range nv {
+						kd.mac(fn, acc(q, i, v), areg(i), breg(v))
+					}
+				}
+			}
+		}
+	}
 	step := func(u int, ahead bool) {
+		if kd.wide {
+			pair(u, ahead, true)
+			return
+		}
 		if p > 1 && mr == 1 && kd.mem != "" {
 			fn.I("VBROADCASTSS %d(%s)(DI*1), Z%d", 4*u, rowRegs[0], areg(u))
 			for q := range p {
@@ -144,7 +189,11 @@ func (kd kind) avx512(f *asmgen.File, mr, nv, p int) {
 	fn.I("CMPQ DI, $%d", -4*unroll)
 	fn.I("JGT %s", tail)
 	fn.Mark(loop)
-	for u := range unroll {
+	stride := 1
+	if kd.wide {
+		stride = 2
+	}
+	for u := 0; u < unroll; u += stride {
 		step(u, true)
 	}
 	fn.I("ADDQ $%d, DI", 4*unroll)
@@ -153,10 +202,21 @@ func (kd kind) avx512(f *asmgen.File, mr, nv, p int) {
 	fn.Mark(tail)
 	fn.I("TESTQ DI, DI")
 	fn.I("JZ %s", done)
-	fn.Mark(tail1)
-	step(0, false)
-	fn.I("ADDQ $4, DI")
-	fn.I("JNZ %s", tail1)
+	if kd.wide {
+		last := fn.Label("last")
+		fn.I("CMPQ DI, $-4")
+		fn.I("JEQ %s", last)
+		step(0, false)
+		fn.I("ADDQ $8, DI")
+		fn.I("JZ %s", done)
+		fn.Mark(last)
+		pair(0, false, false)
+	} else {
+		fn.Mark(tail1)
+		step(0, false)
+		fn.I("ADDQ $4, DI")
+		fn.I("JNZ %s", tail1)
+	}
 	fn.Mark(done)
 
 	fn.I("MOVQ t+0(FP), DI")
@@ -311,102 +371,4 @@ func (kd kind) finishInt8(fn *asmgen.Func, mr, nv, p int, acc func(q, i, v int) 
 	for r := range mr * nv * p {
 		fn.I("VMAXPS Z%d, Z31, Z%d", r, r)
 	}
-}
-
-// avx2 emits the f32 kernel of mr rows by 16 columns: one half of a panel.
-func avx2(f *asmgen.File, mr int) {
-	name := fmt.Sprintf("f32Y%d", mr)
-	fn := f.Func(name, 8, name+" multiplies rows by half a panel (16 columns).")
-	fn.I("MOVQ t+0(FP), DI")
-	fn.I("MOVQ tile_k(DI), SI")
-	fn.I("SHLQ $2, SI")
-	for i := range mr {
-		fn.I("MOVQ tile_a+%d(DI), %s", 8*i, rowRegs[i])
-		fn.I("ADDQ SI, %s", rowRegs[i])
-	}
-	fn.I("MOVQ tile_off(DI), BP")
-	// Y12, Y13: B, and outside of the loop the store masks; Y14, Y15: broadcasts.
-	masks := func() {
-		fn.I("MOVQ tile_mask8(DI), SI")
-		fn.I("VMOVDQU (SI), Y12")
-		fn.I("VMOVDQU 32(SI), Y13")
-	}
-	noC, noBias, begin := fn.Label("noc"), fn.Label("nobias"), fn.Label("begin")
-	masks()
-	fn.I("TESTL $1, tile_flags(DI)")
-	fn.I("JZ %s", noC)
-	for i := range mr {
-		fn.I("MOVQ tile_c+%d(DI), SI", 8*i)
-		for v := range 2 {
-			fn.I("VMASKMOVPS %d(SI)(BP*1), Y%d, Y%d", 32*v, 12+v, 2*i+v)
-		}
-	}
-	fn.I("JMP %s", begin)
-	fn.Mark(noC)
-	fn.I("MOVQ tile_bias(DI), SI")
-	fn.I("TESTQ SI, SI")
-	fn.I("JZ %s", noBias)
-	for v := range 2 {
-		fn.I("VMASKMOVPS %d(SI)(BP*1), Y%d, Y%d", 32*v, 12+v, v)
-		for i := 1; i < mr; i++ {
-			fn.I("VMOVAPS Y%d, Y%d", v, 2*i+v)
-		}
-	}
-	fn.I("JMP %s", begin)
-	fn.Mark(noBias)
-	for r := range 2 * mr {
-		fn.I("VXORPS Y%d, Y%d, Y%d", r, r, r)
-	}
-	fn.Mark(begin)
-	fn.I("MOVQ tile_b(DI), SI")
-	fn.I("ADDQ tile_boff(DI), SI")
-	fn.I("MOVQ tile_bk(DI), BP")
-	fn.I("MOVQ tile_k(DI), DI")
-	fn.I("SHLQ $2, DI")
-	fn.I("NEGQ DI")
-	step := func(u int, ahead bool) {
-		fn.I("VMOVUPS (SI), Y12")
-		fn.I("VMOVUPS 32(SI), Y13")
-		if ahead {
-			fn.I("PREFETCHT0 (SI)(BP*8)")
-		}
-		fn.I("ADDQ BP, SI")
-		for i := range mr {
-			fn.I("VBROADCASTSS %d(%s)(DI*1), Y%d", 4*u, rowRegs[i], 14+i%2)
-			fn.I("VFMADD231PS Y12, Y%d, Y%d", 14+i%2, 2*i)
-			fn.I("VFMADD231PS Y13, Y%d, Y%d", 14+i%2, 2*i+1)
-		}
-	}
-	loop, tail, tail1, done := fn.Label("loop"), fn.Label("tail"), fn.Label("tailstep"), fn.Label("done")
-	fn.I("CMPQ DI, $%d", -4*unroll)
-	fn.I("JGT %s", tail)
-	fn.Mark(loop)
-	for u := range unroll {
-		step(u, true)
-	}
-	fn.I("ADDQ $%d, DI", 4*unroll)
-	fn.I("CMPQ DI, $%d", -4*unroll)
-	fn.I("JLE %s", loop)
-	fn.Mark(tail)
-	fn.I("TESTQ DI, DI")
-	fn.I("JZ %s", done)
-	fn.Mark(tail1)
-	step(0, false)
-	fn.I("ADDQ $4, DI")
-	fn.I("JNZ %s", tail1)
-	fn.Mark(done)
-	fn.I("MOVQ t+0(FP), DI")
-	fn.I("MOVQ tile_off(DI), BP")
-	masks()
-	fn.I("VBROADCASTSS tile_lo(DI), Y15")
-	for i := range mr {
-		fn.I("MOVQ tile_c+%d(DI), SI", 8*i)
-		for v := range 2 {
-			r := 2*i + v
-			fn.I("VMAXPS Y%d, Y15, Y%d", r, r)
-			fn.I("VMASKMOVPS Y%d, Y%d, %d(SI)(BP*1)", r, 12+v, 32*v)
-		}
-	}
-	fn.I("VZEROUPPER")
-	fn.I("RET")
 }

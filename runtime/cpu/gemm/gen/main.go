@@ -11,7 +11,7 @@ import (
 const generator = "go generate ./runtime/cpu/gemm"
 
 func main() {
-	for _, k := range []kind{f32, bf16, i8} {
+	for _, k := range []kind{f32, bf16, wide, i8} {
 		f := asmgen.New("amd64", generator)
 		for _, mr := range []int{1, 2, 4, 6, 8, 10, 12} {
 			k.avx512(f, mr, 2, 1)
@@ -21,15 +21,28 @@ func main() {
 		// FMAs and several streams of weights.
 		k.avx512(f, 1, 2, 4)
 		k.avx512(f, 2, 2, 4)
-		k.avx512(f, 4, 2, 3)
-		k.avx512(f, 6, 2, 2)
+		if k.wide {
+			k.avx512(f, 4, 2, 2)
+		} else {
+			k.avx512(f, 4, 2, 3)
+			k.avx512(f, 6, 2, 2)
+		}
 		write(f, k.name+"_avx512_amd64.s")
 	}
 	f := asmgen.New("amd64", generator)
+	f.Table("highs", repeat(0xffff0000))
+	f.Table("lows", repeat(0x00ff00ff))
 	for _, mr := range []int{1, 2, 4, 6} {
-		avx2(f, mr)
+		f32.avx2(f, mr)
+		wide.avx2(f, mr)
+		if mr <= 4 {
+			i8.avx2(f, mr)
+		}
 	}
-	write(f, "f32_avx2_amd64.s")
+	write(f, "avx2_amd64.s")
+	f = asmgen.New("amd64", generator)
+	convert(f)
+	write(f, "convert_amd64.s")
 }
 
 func write(f *asmgen.File, path string) {
@@ -37,3 +50,6 @@ func write(f *asmgen.File, path string) {
 		log.Fatal(err)
 	}
 }
+
+// repeat is eight times the same word: a 256-bit constant.
+func repeat(w uint32) []uint32 { return []uint32{w, w, w, w, w, w, w, w} }

@@ -1,0 +1,11 @@
+//go:build !amd64
+
+package gemm
+
+func (k *Kernels) rowRange(x []float32) (lo, hi, sum float32) { return rowRange(x) }
+
+func (k *Kernels) quantizeRow(dst []uint32, x []float32, inv float32, zp int32) {
+	quantizeRow(dst, x, inv, zp)
+}
+
+func (k *Kernels) bf16Row(dst []uint32, x []float32) { bf16Row(dst, x) }

@@ -1,0 +1,121 @@
+package gemm
+
+import (
+	"github.com/seed-c851cfd2/moec/codegen/plan/layout"
+	"github.com/seed-c851cfd2/moec/runtime/cpu/act"
+	"github.com/seed-c851cfd2/moec/runtime/cpu/pool"
+)
+
+// Mul is C = Act(A*B + Bias) + Residual with packed B: a dense layer. Fill the
+// fields, ask for Scratch once, and Run; a Mul may be run again with other data.
+// It must not be run by two goroutines at a time.
+type Mul struct {
+	Kernels *Kernels
+	A       Rows // M rows of B.K elements
+	M       int
+	B       *layout.Matrix
+	C       Rows      // M rows of B.N elements; must not overlap A
+	Bias    []float32 // B.N elements, or nil
+	Act     act.Kind
+	// Residual rows are added after the activation; none if its Data is nil. They
+	// must not be those of C (Add does that, when there is no activation).
+	Residual Rows
+	Add      bool // start from C instead of from Bias; C += A*B when there is no Act
+
+	grid    grid
+	scratch []float32
+}
+
+// rowsPerTask bounds the rows of a task: 96 rows read a panel of B for 48 FLOPs a
+// byte, 3.5 GB/s at the f32 peak, while 96 x 1536 activations stay in L2.
+const rowsPerTask = 96
+
+// grid is a division of an M x N result among workers.
+type grid struct {
+	m, n       int
+	rows, cols int // of a task
+	across     int // tasks along n
+	tasks      int
+}
+
+// divide cuts an m x n result for w workers: by rows if each gets two tiles of
+// them at least, else by columns, so that few rows read the weights only once.
+func divide(m, n, w int) grid {
+	if m == 0 || n == 0 {
+		return grid{}
+	}
+	g := grid{m: m, n: n, cols: n, across: 1}
+	if m >= 2*maxRows*w || w == 1 {
+		tasks := (m + rowsPerTask*w - 1) / (rowsPerTask * w) * w
+		g.rows = (m + tasks - 1) / tasks
+		g.tasks = (m + g.rows - 1) / g.rows
+		return g
+	}
+	panels := (n + layout.NR - 1) / layout.NR
+	g.cols = (panels + w - 1) / w * layout.NR
+	g.across = (n + g.cols - 1) / g.cols
+	g.rows, g.tasks = m, g.across
+	return g
+}
+
+// at is the part of the result that task i computes.
+func (g *grid) at(i int) (m0, m1, n0, n1 int) {
+	m0, n0 = i/g.across*g.rows, i%g.across*g.cols
+	return m0, min(m0+g.rows, g.m), n0, min(n0+g.cols, g.n)
+}
+
+// Scratch is the number of floats that Run takes with a number of workers.
+func (m *Mul) Scratch(workers int) int {
+	g := divide(m.M, m.B.N, workers)
+	return workers * m.Kernels.OperandLen(m.B.Precision, g.rows, m.B.K)
+}
+
+// Run computes C. It fails only if a task panics.
+func (m *Mul) Run(r pool.Runner, scratch []float32) error {
+	m.grid = divide(m.M, m.B.N, r.Workers())
+	m.scratch = scratch
+	return r.Run(m.grid.tasks, m)
+}
+
+// Do computes one task; it is for the pool.
+func (m *Mul) Do(i, worker int) {
+	m0, m1, n0, n1 := m.grid.at(i)
+	p := m.B.Precision
+	size := m.Kernels.OperandLen(p, m.grid.rows, m.B.K)
+	b := Block{
+		A: m.Kernels.Prepare(p, m.A.From(m0), m1-m0, m.B.K, nil, m.scratch[worker*size:(worker+1)*size]),
+		M: m1 - m0, B: m.B, K1: m.B.K, Bias: m.Bias, Add: m.Add, Relu: m.Act == act.Relu,
+	}
+	c := m.C.From(m0)
+	after := m.Act != act.Identity && m.Act != act.Relu || m.Residual.Data != nil
+	step := n1 - n0
+	if after {
+		// The second pass over C finds it in L2.
+		step = 8 * layout.NR
+	}
+	for n := n0; n < n1; n += step {
+		b.N0, b.N1 = n, min(n+step, n1)
+		b.C = Rows{Data: c.Data[min(n, len(c.Data)):], Stride: c.Stride, Index: c.Index}
+		m.Kernels.Run(&b)
+		if after {
+			m.finish(m0, m1, b.N0, b.N1)
+		}
+	}
+}
+
+// finish applies the activation and the residual to a part of C.
+func (m *Mul) finish(m0, m1, n0, n1 int) {
+	kind := m.Act
+	if kind == act.Relu {
+		kind = act.Identity
+	}
+	for i := m0; i < m1; i++ {
+		at := m.C.At(i)
+		row := m.C.Data[at+n0 : at+n1]
+		m.Kernels.act.Apply(kind, row, 1)
+		if m.Residual.Data != nil {
+			at := m.Residual.At(i)
+			m.Kernels.act.Add(row, m.Residual.Data[at+n0:at+n1])
+		}
+	}
+}
