@@ -26,6 +26,7 @@ func groups() [][]*ir.Op {
 		rotaryOps(),
 		controlOps(),
 		familyOps(),
+		fusedOps(),
 	}
 }
 

@@ -1,0 +1,130 @@
+package ops
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/seed-c851cfd2/moec/ir"
+	"github.com/seed-c851cfd2/moec/ir/tensor"
+)
+
+// FusedConvAttrs are the attributes of moec::Conv: those of Conv, and the activation.
+type FusedConvAttrs struct {
+	AutoPad     string     `attr:"auto_pad"`
+	Dilations   []int64    `attr:"dilations"`
+	Group       int64      `attr:"group"`
+	KernelShape []int64    `attr:"kernel_shape"`
+	Pads        []int64    `attr:"pads"`
+	Strides     []int64    `attr:"strides"`
+	Activation  Activation `attr:"activation"` // ActReLU, ...; empty for none
+}
+
+// Conv are the attributes of the convolution alone.
+func (a *FusedConvAttrs) Conv() *ConvAttrs {
+	return &ConvAttrs{AutoPad: a.AutoPad, Dilations: a.Dilations, Group: a.Group, KernelShape: a.KernelShape, Pads: a.Pads, Strides: a.Strides}
+}
+
+// FuseConv gives the attributes of a convolution followed by an activation.
+func FuseConv(a *ConvAttrs, activation Activation) *FusedConvAttrs {
+	return &FusedConvAttrs{
+		AutoPad: a.AutoPad, Dilations: a.Dilations, Group: a.Group, KernelShape: a.KernelShape,
+		Pads: a.Pads, Strides: a.Strides, Activation: activation,
+	}
+}
+
+// fusedConvOp is a convolution with its epilogue, in the order residual networks have it:
+//
+//	y = activation(conv(x, w) + bias + residual)
+//
+// Inputs: x [N,C,...], w [M,C/group,...], bias [M], optional, as Conv takes them;
+// residual, optional, of y's shape. All of one float type.
+func fusedConvOp() *ir.Op {
+	conv := convOps()[0]
+	return &ir.Op{
+		Domain: ir.DomainMoec, Name: "Conv", Since: 1, Doc: "activation(Conv(x, w, bias) + residual).",
+		Attrs: func() any { return FuseConv(newConvAttrs().(*ConvAttrs), ActNone) },
+		MinIn: 2, MaxIn: 4, MinOut: 1, MaxOut: 1,
+		Infer: func(c *ir.InferCtx) error { return inferFusedConv(c, conv) },
+		Eval:  func(c *ir.EvalCtx) error { return evalFusedConv(c, conv) },
+		Cost:  conv.Cost, Expand: expandFusedConv,
+	}
+}
+
+func inferFusedConv(c *ir.InferCtx, conv *ir.Op) error {
+	a := c.Attrs.(*FusedConvAttrs)
+	if err := checkActivation(a.Activation); err != nil {
+		return err
+	}
+	inner := &ir.InferCtx{Attrs: a.Conv(), Ins: c.Ins[:min(3, len(c.Ins))], Outs: make([]ir.Type, 1)}
+	if err := conv.Infer(inner); err != nil {
+		return err
+	}
+	y, r := inner.Outs[0], c.In(3)
+	if r.DType != tensor.Invalid && r.DType != y.DType {
+		return fmt.Errorf("%w: residual is %s, x is %s", ir.ErrType, r.DType, y.DType)
+	}
+	if r.Ranked && y.Ranked {
+		if len(r.Shape) != len(y.Shape) {
+			return fmt.Errorf("%w: residual %s for output %s", ir.ErrShape, r, y)
+		}
+		for i, d := range r.Shape {
+			if !fits(d, y.Shape[i]) {
+				return fmt.Errorf("%w: residual %s for output %s", ir.ErrShape, r, y)
+			}
+		}
+	}
+	c.SetOut(0, y)
+	return nil
+}
+
+func evalFusedConv(c *ir.EvalCtx, conv *ir.Op) error {
+	a := c.Attrs.(*FusedConvAttrs)
+	act, ok := a.Activation.fn()
+	if !ok {
+		return checkActivation(a.Activation)
+	}
+	inner := &ir.EvalCtx{
+		Context: c.Context, Attrs: a.Conv(), Ins: c.Ins[:min(3, len(c.Ins))],
+		Outs: make([]*tensor.Tensor, 1), Want: []bool{true}, MaxElems: c.MaxElems,
+	}
+	if err := conv.Eval(inner); err != nil {
+		return err
+	}
+	shape := inner.Outs[0].Shape()
+	y, err := inner.Outs[0].Float64s()
+	if err != nil {
+		return err
+	}
+	if c.Has(3) {
+		r, rs, err := fusedFloats(c, 3, "residual")
+		if err != nil {
+			return err
+		}
+		if !slices.Equal(rs, shape) {
+			return fmt.Errorf("%w: residual %v for output %v", ir.ErrShape, rs, shape)
+		}
+		for i := range y {
+			y[i] += r[i]
+		}
+	}
+	for i := range y {
+		y[i] = act(y[i])
+	}
+	return fusedStore(c, 0, inner.Outs[0].DType(), y, shape...)
+}
+
+func expandFusedConv(g *ir.Graph, n *ir.Node) ([]*ir.Value, error) {
+	e := &expander{g: g, n: n}
+	a := n.Attrs.(*FusedConvAttrs)
+	attrs := []any{"auto_pad", a.AutoPad, "group", a.Group}
+	for name, v := range map[string][]int64{"dilations": a.Dilations, "kernel_shape": a.KernelShape, "pads": a.Pads, "strides": a.Strides} {
+		if v != nil {
+			attrs = append(attrs, name, v)
+		}
+	}
+	y := e.op("Conv", n.Inputs[:min(3, len(n.Inputs))], attrs...)
+	if len(n.Inputs) > 3 && n.Inputs[3] != nil {
+		y = e.op("Add", []*ir.Value{y, n.Inputs[3]})
+	}
+	return []*ir.Value{e.activation(a.Activation, y)}, e.err
+}
