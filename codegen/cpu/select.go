@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/seed-c851cfd2/moec/codegen/plan"
+	"github.com/seed-c851cfd2/moec/codegen/plan/layout"
 	"github.com/seed-c851cfd2/moec/ir"
 	"github.com/seed-c851cfd2/moec/ir/tensor"
 )
@@ -24,24 +25,25 @@ type Packer interface {
 
 // Selector picks kernels at a precision.
 type Selector struct {
-	precision string
-	rules     map[string]func(*Selector, *ir.Node) (Choice, bool)
+	packed layout.Precision // of the weights of matrix products
+	rules  map[string]func(*Selector, *ir.Node) (Choice, bool)
 }
 
 // NewSelector checks the precision and builds the table of rules.
 func NewSelector(precision string) (*Selector, error) {
-	switch precision {
-	case "f32", "bf16", "int8":
-	default:
-		return nil, fmt.Errorf("no CPU programs at precision %q; choose f32, bf16 or int8", precision)
+	for _, p := range []layout.Precision{layout.F32, layout.BF16, layout.I8} {
+		if p.String() == precision {
+			return &Selector{packed: p, rules: rules()}, nil
+		}
 	}
-	return &Selector{precision: precision, rules: rules()}, nil
+	return nil, fmt.Errorf("no CPU programs at precision %q; choose f32, bf16 or int8", precision)
 }
 
 // rules lists, per op, who may take a node. A rule that declines leaves the node to
 // the reference kernel.
 func rules() map[string]func(*Selector, *ir.Node) (Choice, bool) {
 	return map[string]func(*Selector, *ir.Node) (Choice, bool){
+		"MatMul":    matmul,
 		"Reshape":   view,
 		"Squeeze":   view,
 		"Unsqueeze": view,

@@ -7,11 +7,15 @@ import (
 	"github.com/seed-c851cfd2/moec/codegen/plan"
 	"github.com/seed-c851cfd2/moec/ir"
 	"github.com/seed-c851cfd2/moec/ir/tensor"
+	"github.com/seed-c851cfd2/moec/runtime/cpu/gemm"
+	"github.com/seed-c851cfd2/moec/runtime/cpu/isa"
+	"github.com/seed-c851cfd2/moec/runtime/cpu/pool"
 )
 
 // Device is the host as a session uses it: its threads and its kernels.
 type Device struct {
-	Threads int
+	pool    *pool.Pool
+	gemm    *gemm.Kernels
 	kernels map[string]*Kernel
 }
 
@@ -21,7 +25,11 @@ func NewDevice(threads int) (*Device, error) {
 	if threads <= 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	d := &Device{Threads: threads, kernels: map[string]*Kernel{}}
+	features, err := isa.FromEnv()
+	if err != nil {
+		return nil, err
+	}
+	d := &Device{pool: pool.New(threads), gemm: gemm.New(features), kernels: map[string]*Kernel{}}
 	for _, k := range table() {
 		d.kernels[k.Name] = k
 	}
@@ -33,6 +41,7 @@ func table() []*Kernel {
 	return []*Kernel{
 		{Name: plan.KernelRef, Bind: bindRef},
 		{Name: plan.KernelView, Bind: bindCopy},
+		{Name: "linear", Bind: bindLinear},
 	}
 }
 
@@ -49,7 +58,7 @@ func (d *Device) Bind(b *Binding) (Bound, error) {
 }
 
 // Close stops the device's workers.
-func (d *Device) Close() {}
+func (d *Device) Close() { d.pool.Close() }
 
 // bindRef runs the op's reference Eval, writing into the outputs' own memory.
 func bindRef(b *Binding) (Bound, error) {

@@ -1,0 +1,23 @@
+package cpu
+
+import (
+	"github.com/seed-c851cfd2/moec/ir"
+	"github.com/seed-c851cfd2/moec/ir/tensor"
+)
+
+// matmul takes f32 products with a constant matrix: the weights are packed.
+func matmul(s *Selector, n *ir.Node) (Choice, bool) {
+	w := n.Inputs[1]
+	if !packable(w) || n.Inputs[0].Type.DType != tensor.F32 || n.Inputs[0].Type.Rank() < 1 {
+		return Choice{}, false
+	}
+	return Choice{
+		Kernel: "linear", Note: s.packed.String() + " panels",
+		Pack: map[int]Packer{1: panels{precision: s.packed}},
+	}, true
+}
+
+// packable reports whether v is a constant f32 matrix.
+func packable(v *ir.Value) bool {
+	return v.IsConst() && v.Const.DType() == tensor.F32 && v.Const.Rank() == 2
+}

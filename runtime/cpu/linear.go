@@ -1,0 +1,82 @@
+package cpu
+
+import (
+	"fmt"
+	"unsafe"
+
+	"github.com/seed-c851cfd2/moec/codegen/plan/layout"
+	"github.com/seed-c851cfd2/moec/ir/tensor"
+	"github.com/seed-c851cfd2/moec/runtime/cpu/gemm"
+)
+
+// matrices views constant input i, a stack of packed matrices.
+func (b *Binding) matrices(i int) ([]*layout.Matrix, error) {
+	t := b.Consts[i]
+	if t == nil {
+		return nil, fmt.Errorf("input %d must be a packed constant", i)
+	}
+	shape, _ := b.Ins[i].Static()
+	if len(shape) < 2 {
+		return nil, fmt.Errorf("packed input %d has shape %v", i, shape)
+	}
+	k, n := shape[len(shape)-2], shape[len(shape)-1]
+	name := b.Layouts[i]
+	if base, ok := cutSuffix(name, ".t"); ok {
+		name, k, n = base, n, k
+	}
+	p, ok := layout.ParseName(name)
+	if !ok {
+		return nil, fmt.Errorf("input %d is stored as %q, want packed panels", i, b.Layouts[i])
+	}
+	return layout.Unstack(p, t.Bytes(), tensor.NumElems(shape[:len(shape)-2]), k, n)
+}
+
+// matrix views constant input i, one packed matrix.
+func (b *Binding) matrix(i int) (*layout.Matrix, error) {
+	m, err := b.matrices(i)
+	if err != nil {
+		return nil, err
+	}
+	if len(m) != 1 {
+		return nil, fmt.Errorf("input %d holds %d matrices, want one", i, len(m))
+	}
+	return m[0], nil
+}
+
+func cutSuffix(s, suffix string) (string, bool) {
+	if n := len(s) - len(suffix); n >= 0 && s[n:] == suffix {
+		return s[:n], true
+	}
+	return s, false
+}
+
+// rows is the number of rows of input i seen as [rows, last].
+func (b *Binding) rows(i int) (rows, last int) {
+	shape, _ := b.Ins[i].Static()
+	last = shape[len(shape)-1]
+	return tensor.NumElems(shape[:len(shape)-1]), last
+}
+
+// f32 views the first n floats of the scratch memory.
+func (c *Call) f32(n int) []float32 {
+	if n == 0 {
+		return nil
+	}
+	return unsafe.Slice((*float32)(unsafe.Pointer(&c.Scratch[0])), n)
+}
+
+// bindLinear is MatMul by a packed matrix.
+func bindLinear(b *Binding) (Bound, error) {
+	w, err := b.matrix(1)
+	if err != nil {
+		return Bound{}, err
+	}
+	m, _ := b.rows(0)
+	mul := &gemm.Mul{Kernels: b.Device.gemm, M: m, B: w}
+	need := mul.Scratch(b.Device.pool.Workers())
+	return Bound{Scratch: 4 * need, Run: func(c *Call) error {
+		mul.A = gemm.Rows{Data: tensor.Data[float32](c.Ins[0]), Stride: w.K}
+		mul.C = gemm.Rows{Data: tensor.Data[float32](c.Outs[0]), Stride: w.N}
+		return mul.Run(b.Device.pool, c.f32(need))
+	}}, nil
+}

@@ -1,0 +1,59 @@
+package runtime
+
+import (
+	"github.com/seed-c851cfd2/moec/ir"
+	"github.com/seed-c851cfd2/moec/ir/tensor"
+)
+
+// Stats says what a run of given shapes costs.
+type Stats struct {
+	FLOPs       int64 // of the steps that run, from their ops' cost
+	Bytes       int64 // operands and results that must move at least once
+	ArenaBytes  int64 // memory of intermediate values
+	WeightBytes int64 // constants as stored
+	Steps       int   // steps that run
+}
+
+// Stats computes the cost of a run with inputs of these shapes. Steps whose shapes
+// depend on data count nothing.
+func (s *Session) Stats(ins []*tensor.Tensor) (Stats, error) {
+	types := make([]ir.Type, len(ins))
+	for i, t := range ins {
+		types[i] = ir.TypeOf(t)
+	}
+	in, err := s.instantiate(s.program.Main(), types)
+	if err != nil {
+		return Stats{}, err
+	}
+	_, size := in.layout()
+	st := Stats{ArenaBytes: int64(size), WeightBytes: s.program.WeightBytes(), Steps: len(in.steps)}
+	for pos, si := range in.steps {
+		if in.dynamic[pos] {
+			continue
+		}
+		c := in.cost(si)
+		st.FLOPs += c.FLOPs
+		st.Bytes += c.Bytes
+	}
+	return st, nil
+}
+
+func (in *instance) cost(si int) ir.Cost {
+	step := in.fn.Steps[si]
+	c := &ir.CostCtx{Attrs: step.Attrs}
+	for _, v := range step.In {
+		t := ir.Type{}
+		if v >= 0 {
+			t = in.types[v]
+		}
+		c.Ins = append(c.Ins, t)
+	}
+	for _, v := range step.Out {
+		t := ir.Type{}
+		if v >= 0 {
+			t = in.types[v]
+		}
+		c.Outs = append(c.Outs, t)
+	}
+	return ir.CostOf(step.Op, c)
+}
