@@ -15,29 +15,8 @@ import (
 	"hash/fnv"
 
 	"github.com/seed-c851cfd2/moec/codegen/ptx/asm"
+	"github.com/seed-c851cfd2/moec/ir/tensor"
 )
-
-// DType is the storage format of a tensor in device memory.
-type DType uint8
-
-// The storage formats. Bool is one byte, 0 or 1.
-const (
-	F32 DType = iota
-	F16
-	BF16
-	I64
-	I32
-	U8
-	I8
-	Bool
-)
-
-var dtypeNames = [...]string{"f32", "f16", "bf16", "i64", "i32", "u8", "i8", "bool"}
-
-func (d DType) String() string { return dtypeNames[d] }
-
-// Size is the number of bytes of one element.
-func (d DType) Size() int { return [...]int{4, 2, 2, 8, 4, 1, 1, 1}[d] }
 
 // Access says what a kernel does with a buffer.
 type Access uint8
@@ -54,9 +33,9 @@ const (
 type Param struct {
 	Name   string
 	Scalar bool
-	Value  Expr   // of a scalar
-	DType  DType  // of a buffer
-	Access Access // of a buffer
+	Value  Expr         // of a scalar
+	DType  tensor.DType // of a buffer
+	Access Access       // of a buffer
 }
 
 // Limits are the ceilings that ptxas must stay under for a kernel, on every target.
@@ -106,7 +85,7 @@ func (b *builder) doc(format string, args ...any) {
 }
 
 // buffer declares a pointer parameter.
-func (b *builder) buffer(name string, dt DType, a Access) asm.U64 {
+func (b *builder) buffer(name string, dt tensor.DType, a Access) asm.U64 {
 	b.k.Params = append(b.k.Params, Param{Name: name, DType: dt, Access: a})
 	return b.ParamPtr(name)
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+
+	"github.com/seed-c851cfd2/moec/ir/tensor"
 )
 
 // Role says where a buffer of an Op comes from.
@@ -23,7 +25,7 @@ const (
 type Buffer struct {
 	Name  string
 	Role  Role
-	DType DType
+	DType tensor.DType
 	Elems Expr
 	Pack  *Pack // of a Weight that needs packing; nil means plain row-major
 }
@@ -92,7 +94,7 @@ func (k *Kernel) Single(elems map[string]Expr) (*Op, error) {
 type Pack struct {
 	Layout string // one line, for the plan
 	Elems  int    // packed length
-	DType  DType
+	DType  tensor.DType
 	order  func(i int) int // packed position -> source position, -1 for a zero
 	source int             // source length
 }
@@ -112,39 +114,15 @@ func (p *Pack) Bytes(src []float32) ([]byte, error) {
 }
 
 // putFloat stores v as element i of a buffer of the given float format, rounding to nearest even.
-func putFloat(b []byte, i int, dt DType, v float32) {
+func putFloat(b []byte, i int, dt tensor.DType, v float32) {
 	switch dt {
-	case F32:
+	case tensor.F32:
 		binary.LittleEndian.PutUint32(b[4*i:], math.Float32bits(v))
-	case BF16:
-		binary.LittleEndian.PutUint16(b[2*i:], toBF16(v))
-	case F16:
-		binary.LittleEndian.PutUint16(b[2*i:], toF16(v))
+	case tensor.BF16:
+		binary.LittleEndian.PutUint16(b[2*i:], uint16(tensor.ToBFloat16(v)))
+	case tensor.F16:
+		binary.LittleEndian.PutUint16(b[2*i:], uint16(tensor.ToFloat16(v)))
 	default:
 		panic("ptx: packing floats as " + dt.String())
 	}
-}
-
-func toBF16(f float32) uint16 {
-	u := math.Float32bits(f)
-	if f != f {
-		return 0x7fff
-	}
-	return uint16((u + 0x7fff + u>>16&1) >> 16)
-}
-
-func toF16(f float32) uint16 {
-	u := math.Float32bits(f)
-	sign := uint16(u>>16) & 0x8000
-	mag := u & 0x7fffffff
-	switch {
-	case mag > 0x7f800000:
-		return 0x7fff
-	case mag >= 0x477ff000: // rounds to 65536 or more
-		return sign | 0x7c00
-	case mag < 0x38800000: // subnormal half: multiples of 2^-24
-		return sign | uint16(math.RoundToEven(float64(math.Float32frombits(mag))*(1<<24)))
-	}
-	mag -= 112 << 23
-	return sign | uint16((mag+0xfff+mag>>13&1)>>13)
 }

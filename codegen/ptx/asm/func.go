@@ -326,3 +326,9 @@ func (a addr) String() string {
 	}
 	return fmt.Sprintf("[%s+%d]", a.base, a.off)
 }
+
+// Func is the kernel that the value belongs to.
+func (x U32) Func() *Func { return x.f }
+
+// Func is the kernel that the value belongs to.
+func (x U64) Func() *Func { return x.f }

@@ -208,3 +208,15 @@ func (f *Func) CpCommit() { f.emit("cp.async.commit_group") }
 // CpWait waits until at most pending groups of this thread are still under way. Other threads' copies
 // become visible only through a Barrier after their own wait.
 func (f *Func) CpWait(pending int) { f.emit("cp.async.wait_group", text(fmt.Sprint(pending))) }
+
+// LdU16To loads two bytes, zero-extended, into the register dst.
+func (x U64) LdU16To(dst U32, off int) { x.f.ld("global", "u16", dst, x, off) }
+
+// LdF32To loads a float into the register dst.
+func (x U64) LdF32To(dst F32, off int) { x.f.ld("global", "f32", dst, x, off) }
+
+// LdU32To loads a word into the register dst.
+func (x U64) LdU32To(dst U32, off int) { x.f.ld("global", "u32", dst, x, off) }
+
+// StsLow16 stores the low half of v to shared memory.
+func (x U32) StsLow16(off int, v U32) { x.f.st("shared", "u16", x, off, v) }

@@ -1,0 +1,218 @@
+package ptx
+
+import (
+	"github.com/seed-c851cfd2/moec/codegen/ptx/asm"
+)
+
+// fragmentLoader copies tiles of a 16-bit weight packed in fragment order: whole 1 KB runs, no checks.
+type fragmentLoader struct {
+	b            *builder
+	base         asm.U64 // of this block's first strip
+	tileN, tileK int
+	kp           int // padded k
+}
+
+func newFragmentLoader(b *builder, base asm.U64, col asm.U32, tileN, tileK, kp int) *fragmentLoader {
+	strip := kp * 16 * 2 // bytes of one strip of 16 columns
+	return &fragmentLoader{b, base.AtMul(col.ShrI(4), b.Const(strip), 1), tileN, tileK, kp}
+}
+
+func (l *fragmentLoader) bytes() int { return l.tileN * l.tileK * 2 }
+
+func (l *fragmentLoader) issue(k0, to asm.U32) {
+	run := l.tileK * 16 * 2 / 16 // 16-byte copies per strip
+	total := run * l.tileN / 16
+	from := l.base.At(k0, 16*2) // k0 is a multiple of 16: 32 bytes per term and strip
+	for first := 0; first < total; first += l.b.Threads() {
+		id := l.b.Tid().AddI(first)
+		mine := l.b.Bool(true)
+		if first+l.b.Threads() > total {
+			mine = id.LtI(total)
+		}
+		l.b.If(mine, func() {
+			src := from.AtMul(id.DivI(run), l.b.Const(l.kp*16*2), 1).At(id.RemI(run), 16)
+			l.b.CpAsync(to.Add(id.MulI(16)), 0, src, 0, 16, nil)
+		})
+	}
+}
+
+// Per-warp shapes. FFMA: a warp's 32 lanes stand 4 down and 8 across; a lane owns rows 4 apart and runs of 4
+// columns 32 apart, so that all its shared reads are 16 bytes wide and free of conflicts.
+// Tensor cores: 16 x 8 fragments.
+
+func (w *gemmKernel) warpM() int { return w.tile.M / w.tile.WarpsM }
+func (w *gemmKernel) warpN() int { return w.tile.N / w.tile.WarpsN }
+
+// zero starts the accumulators: FFMA [row][col], tensor cores [16-row block * n-blocks + 8-column block][4].
+func (w *gemmKernel) zero() {
+	rows, cols := w.warpM()/4, w.warpN()/8
+	if w.Math != Exact {
+		rows, cols = w.warpM()/16*(w.warpN()/8), 4
+	}
+	w.acc = make([][]asm.F32, rows)
+	for i := range w.acc {
+		for range cols {
+			w.acc[i] = append(w.acc[i], w.ConstF(0).Var(""))
+		}
+	}
+}
+
+// lanes places the lane in the tile.
+func (w *gemmKernel) lanes(row, col asm.U32) {
+	wm, wn := w.Warp().DivI(w.tile.WarpsN).MulI(w.warpM()), w.Warp().RemI(w.tile.WarpsN).MulI(w.warpN())
+	if w.Math == Exact {
+		w.row0 = wm.Add(w.Lane().ShrI(3)).As("lane_row")
+		w.col0 = wn.Add(w.Lane().AndI(7).MulI(4)).As("lane_col")
+	} else {
+		w.row0 = wm.Add(w.Lane().ShrI(2)).As("lane_row")
+		w.col0 = wn.Add(w.Lane().AndI(3).MulI(2)).As("lane_col")
+	}
+	w.epi.row, w.epi.col = row.Add(w.row0).As("out_row"), col.Add(w.col0).As("out_col")
+}
+
+func (w *gemmKernel) multiply(a, b asm.U32, opA *operand, opB loader) {
+	switch w.Math {
+	case Exact:
+		w.multiplyExact(a, b, opA.pitch, opB.(*operand).pitch)
+	case Tensor16:
+		w.multiply16(a, b, opA.pitch, opB)
+	default:
+		w.multiplyTF32(a, b, opA.pitch, opB.(*operand).pitch)
+	}
+}
+
+func (w *gemmKernel) multiplyExact(a, b asm.U32, pitchA, pitchB int) {
+	aLane := w.row0.MadI(pitchA*4, a)
+	bLane := w.col0.MadI(4, b)
+	ffmaTile(aLane, bLane, w.tile.K, pitchA, pitchB, w.acc)
+}
+
+// ffmaTile adds the product of a k-contiguous tile at a and an n-contiguous tile at b (addresses of the
+// lane's first row and column) to the lane's accumulators: rows 4 apart, runs of 4 columns 32 apart.
+func ffmaTile(a, b asm.U32, depth, pitchA, pitchB int, acc [][]asm.F32) {
+	rows, cols := len(acc), len(acc[0])
+	for k4 := 0; k4 < depth; k4 += 4 {
+		av := make([][4]asm.F32, rows)
+		for i := range av {
+			av[i] = a.LdsF32x4((i*4*pitchA + k4) * 4)
+		}
+		for kk := range 4 {
+			for j := 0; j < cols; j += 4 {
+				bv := b.LdsF32x4(((k4+kk)*pitchB + j*8) * 4)
+				for i := range acc {
+					for q := range 4 {
+						acc[i][j+q].FmaTo(av[i][kk], bv[q])
+					}
+				}
+			}
+		}
+	}
+}
+
+// multiplyTF32 takes fragments word by word; with three products per fragment for TF32x3:
+// big*big + big*small + small*big, where x = big + small exactly up to the last bits of small.
+func (w *gemmKernel) multiplyTF32(a, b asm.U32, pitchA, pitchB int) {
+	g, t := w.Lane().ShrI(2), w.Lane().AndI(3)
+	wm, wn := w.row0.Sub(g), w.col0.Sub(t.MulI(2))
+	aLane := wm.Add(g).MadI(pitchA, t).MadI(4, a)
+	bLane := t.MadI(pitchB, wn.Add(g)).MadI(4, b)
+	nBlocks := w.warpN() / 8
+	for k := 0; k < w.tile.K; k += 8 {
+		type split struct{ big, small asm.U32 }
+		part := func(x asm.U32) split {
+			big := x.AndI(-1 << 13)
+			if w.Math == TF32 {
+				return split{big: big}
+			}
+			return split{big, x.AsF32().Sub(big.AsF32()).Bits().AndI(-1 << 13)}
+		}
+		bs := make([][2]split, nBlocks)
+		for j := range bs {
+			for h := range 2 {
+				bs[j][h] = part(bLane.LdsU32(((k+4*h)*pitchB + j*8) * 4))
+			}
+		}
+		for i := range w.warpM() / 16 {
+			var as [4]split
+			for r := range as {
+				as[r] = part(aLane.LdsU32(((i*16+r%2*8)*pitchA + k + r/2*4) * 4))
+			}
+			big := asm.FragA{as[0].big, as[1].big, as[2].big, as[3].big}
+			for j := range bs {
+				c := asm.FragC(w.acc[i*nBlocks+j])
+				if w.Math == TF32x3 {
+					small := asm.FragA{as[0].small, as[1].small, as[2].small, as[3].small}
+					w.Mma(w.format, c, small, asm.FragB{bs[j][0].big, bs[j][1].big})
+					w.Mma(w.format, c, big, asm.FragB{bs[j][0].small, bs[j][1].small})
+				}
+				w.Mma(w.format, c, big, asm.FragB{bs[j][0].big, bs[j][1].big})
+			}
+		}
+	}
+}
+
+// multiply16 takes A by ldmatrix; B by plain 16-byte loads where it is packed, by ldmatrix where it is
+// k-contiguous, and by transposing ldmatrix where it is n-contiguous.
+func (w *gemmKernel) multiply16(a, b asm.U32, pitchA int, opB loader) {
+	lane := w.Lane()
+	wm, wn := w.row0.Sub(lane.ShrI(2)), w.col0.Sub(lane.AndI(3).MulI(2))
+	aLane := wm.Add(lane.AndI(15)).MadI(pitchA, lane.ShrI(4).MulI(8)).MadI(2, a)
+	var bAt func(k, n int) [4]asm.U32 // fragments of 16 terms x 16 columns
+	switch o := opB.(type) {
+	case *fragmentLoader:
+		run := w.tile.K / 16 * 512
+		base := wn.ShrI(4).MadI(run, lane.MadI(16, b))
+		bAt = func(k, n int) [4]asm.U32 { return base.LdsU32x4(n/16*run + k/16*512) }
+	case *operand:
+		if o.kMinor {
+			// tiles: (n, k), (n, k+8), (n+8, k), (n+8, k+8)
+			row := wn.Add(lane.AndI(7)).Add(lane.ShrI(4).MulI(8))
+			base := row.MadI(o.pitch, lane.ShrI(3).AndI(1).MulI(8)).MadI(2, b)
+			bAt = func(k, n int) [4]asm.U32 { return base.LdMatrix((n*o.pitch+k)*2, false) }
+		} else {
+			// tiles: (k, n), (k+8, n), (k, n+8), (k+8, n+8), each transposed
+			row := lane.AndI(15)
+			base := row.MadI(o.pitch, wn.Add(lane.ShrI(4).MulI(8))).MadI(2, b)
+			bAt = func(k, n int) [4]asm.U32 { return base.LdMatrix((k*o.pitch+n)*2, true) }
+		}
+	}
+	nBlocks := w.warpN() / 8
+	for k := 0; k < w.tile.K; k += 16 {
+		var as []asm.FragA
+		for i := range w.warpM() / 16 {
+			as = append(as, aLane.LdMatrix((i*16*pitchA+k)*2, false))
+		}
+		for j := 0; j < nBlocks; j += 2 {
+			v := bAt(k, j*8)
+			for i := range as {
+				w.Mma(w.format, asm.FragC(w.acc[i*nBlocks+j]), as[i], asm.FragB{v[0], v[1]})
+				w.Mma(w.format, asm.FragC(w.acc[i*nBlocks+j+1]), as[i], asm.FragB{v[2], v[3]})
+			}
+		}
+	}
+}
+
+// finish runs the epilogue over the lane's outputs, column group by column group so that what depends on
+// the column alone is loaded once.
+func (w *gemmKernel) finish() {
+	if w.Math == Exact {
+		for j := 0; j < len(w.acc[0]); j += 4 {
+			w.epi.column(j*8, 4, w.tile.N, func(each func(row int, v []asm.F32)) {
+				for i := range w.acc {
+					each(i*4, w.acc[i][j:j+4])
+				}
+			})
+		}
+		return
+	}
+	nBlocks := w.warpN() / 8
+	for j := range nBlocks {
+		w.epi.column(j*8, 2, w.tile.N, func(each func(row int, v []asm.F32)) {
+			for i := range w.warpM() / 16 {
+				c := w.acc[i*nBlocks+j]
+				each(i*16, c[:2])
+				each(i*16+8, c[2:])
+			}
+		})
+	}
+}

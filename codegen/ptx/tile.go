@@ -1,0 +1,160 @@
+package ptx
+
+import "github.com/seed-c851cfd2/moec/codegen/ptx/asm"
+
+// operand copies tiles of one side of a product (A: x is a row of the output, B: x is a column) from global
+// to shared memory. The product walks along k; x is fixed per block. A tile is stored with either k or x
+// contiguous, at a pitch that keeps the readers free of bank conflicts.
+type operand struct {
+	b       *builder
+	es      int // bytes per element
+	xTile   int
+	kTile   int
+	kMinor  bool // k is contiguous in shared memory
+	pitch   int  // elements per row of the shared tile
+	vec     int  // elements per copy
+	along   bool // neighbouring threads (and a copy's elements) go along k
+	checkX  bool // x may pass its limit
+	checkK  bool // k may pass its limit
+	kLimit  asm.U32
+	kStride asm.U32
+	chunks  []chunk
+	// image maps (k, chunk) to an address for operands that are not a strided matrix.
+	image func(k asm.U32, c *chunk) (asm.U64, asm.Pred)
+}
+
+// chunk is one copy that a thread issues per tile.
+type chunk struct {
+	base asm.U64  // address of (x, k = ki)
+	ki   asm.U32  // its k inside the tile
+	x    asm.U32  // its x
+	live asm.Pred // x is inside the matrix
+	dst  asm.U32  // byte offset inside the shared tile
+	mine asm.Pred // this thread has a copy to do
+}
+
+// source says where a tile comes from.
+type source struct {
+	base             asm.U64 // address of (0, 0) of this block's batch
+	x0, xLimit       asm.U32
+	xStride, kStride asm.U32
+}
+
+// bytes is the size of one stage of the tile.
+func (o *operand) bytes() int {
+	rows := o.xTile
+	if !o.kMinor {
+		rows = o.kTile
+	}
+	return rows * o.pitch * o.es
+}
+
+// prepare computes what does not change along k.
+func (o *operand) prepare(s source) {
+	b := o.b
+	threads := b.Threads()
+	o.kStride = s.kStride
+	runK, runX := o.kTile, o.xTile // copies along each direction
+	if o.along {
+		runK /= o.vec
+	} else {
+		runX /= o.vec
+	}
+	total := runK * runX
+	for first := 0; first < total; first += threads {
+		id := b.Tid().AddI(first)
+		var ki, xi asm.U32
+		if o.along {
+			ki, xi = id.RemI(runK).MulI(o.vec), id.DivI(runK)
+		} else {
+			ki, xi = id.DivI(runX), id.RemI(runX).MulI(o.vec)
+		}
+		c := chunk{ki: ki, x: s.x0.Add(xi), live: b.Bool(true), mine: b.Bool(true)}
+		if first+threads > total {
+			c.mine = id.LtI(total)
+		}
+		if o.checkX {
+			c.live = c.x.Lt(s.xLimit)
+		}
+		if o.kMinor {
+			c.dst = xi.MadI(o.pitch, ki).MulI(o.es)
+		} else {
+			c.dst = ki.MadI(o.pitch, xi).MulI(o.es)
+		}
+		if o.image == nil {
+			c.base = s.base.AtMul(c.x, s.xStride, o.es).AtMul(ki, s.kStride, o.es)
+		} else {
+			c.base = s.base
+		}
+		o.chunks = append(o.chunks, c)
+	}
+}
+
+// issue starts the copies of the tile at k0 into shared memory at to. Elements outside the matrix become
+// zeros. The copies belong to the thread's current cp.async group, except those of single 16-bit numbers,
+// which cp.async cannot do.
+func (o *operand) issue(k0, to asm.U32) {
+	b := o.b
+	var step asm.U64
+	if o.image == nil {
+		step = k0.MulWide(o.kStride).MulI(o.es)
+	}
+	for i := range o.chunks {
+		c := &o.chunks[i]
+		b.If(c.mine, func() {
+			live := c.live
+			if o.checkK {
+				live = live.And(k0.Add(c.ki).Lt(o.kLimit))
+			}
+			var from asm.U64
+			if o.image == nil {
+				from = c.base.Add(step)
+			} else {
+				var inside asm.Pred
+				from, inside = o.image(k0.Add(c.ki), c)
+				live = live.And(inside)
+			}
+			dst := to.Add(c.dst)
+			bytes := o.vec * o.es
+			if bytes < 4 {
+				v := b.Const(0).Var("")
+				b.Guard(live, func() { from.LdU16To(v, 0) })
+				dst.StsLow16(0, v)
+				return
+			}
+			if _, always := live.Const(); always {
+				b.CpAsync(dst, 0, from, 0, bytes, nil)
+				return
+			}
+			n := live.SelU32(b.Const(bytes), b.Const(0))
+			b.CpAsync(dst, 0, from, 0, bytes, &n)
+		})
+	}
+}
+
+// pipeline runs body over k tiles with stages of shared memory in flight: load(kc, stage address) starts the
+// copies of tile kc, body(stage address) uses a tile that has arrived. One barrier per tile orders both
+// directions: every warp has seen the tile arrive, and none still reads the stage about to be overwritten.
+func (b *builder) pipeline(name string, tiles, base asm.U32, stages, stageBytes int, load func(kc, to asm.U32), body func(from asm.U32)) {
+	b.Comment("fill the pipeline: %d of %d stages in flight", stages-1, stages)
+	for s := range stages - 1 {
+		b.If(b.Const(s).Lt(tiles), func() { load(b.Const(s), base.AddI(s*stageBytes)) })
+		b.CpCommit()
+	}
+	end := base.AddI(stages * stageBytes)
+	read := base.Var(name + "_read")
+	write := base.AddI((stages - 1) * stageBytes).Var(name + "_write")
+	b.Comment("for each tile along %s: wait for it, start the one %d ahead, multiply", name, stages-1)
+	b.For(name, b.Const(0), tiles, 1, func(kc asm.U32) {
+		b.CpWait(stages - 2)
+		b.Barrier()
+		ahead := kc.AddI(stages - 1)
+		b.If(ahead.Lt(tiles), func() { load(ahead, write) })
+		b.CpCommit()
+		body(read)
+		for _, p := range []asm.U32{read, write} {
+			next := p.AddI(stageBytes)
+			p.Set(next.Eq(end).SelU32(base, next))
+		}
+	})
+}
