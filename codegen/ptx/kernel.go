@@ -18,6 +18,9 @@ import (
 	"github.com/seed-c851cfd2/moec/ir/tensor"
 )
 
+// dtype is short for the element type of tensors.
+type dtype = tensor.DType
+
 // Access says what a kernel does with a buffer.
 type Access uint8
 

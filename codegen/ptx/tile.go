@@ -21,6 +21,8 @@ type operand struct {
 	chunks  []chunk
 	// image maps (k, chunk) to an address for operands that are not a strided matrix.
 	image func(k asm.U32, c *chunk) (asm.U64, asm.Pred)
+	// begin, with image, computes what does not change along k, once per chunk.
+	begin func(c *chunk)
 }
 
 // chunk is one copy that a thread issues per tile.
@@ -87,6 +89,11 @@ func (o *operand) prepare(s source) {
 			c.base = s.base
 		}
 		o.chunks = append(o.chunks, c)
+	}
+	if o.begin != nil {
+		for i := range o.chunks {
+			o.begin(&o.chunks[i])
+		}
 	}
 }
 
