@@ -8,14 +8,15 @@ import (
 
 // The kinds of failure, for errors.Is.
 var (
-	ErrUnsupportedOp = errors.New("unsupported operator")
-	ErrShape         = errors.New("shapes do not fit")
-	ErrType          = errors.New("wrong element type")
-	ErrAttr          = errors.New("bad attribute")
-	ErrGraph         = errors.New("malformed graph")
-	ErrModel         = errors.New("malformed model file")
-	ErrLimit         = errors.New("limit exceeded")
-	ErrInput         = errors.New("bad input")
+	ErrUnsupportedOp   = errors.New("unsupported operator")
+	ErrUnsupportedType = errors.New("unsupported type")
+	ErrShape           = errors.New("shapes do not fit")
+	ErrType            = errors.New("wrong element type")
+	ErrAttr            = errors.New("bad attribute")
+	ErrGraph           = errors.New("malformed graph")
+	ErrModel           = errors.New("malformed model file")
+	ErrLimit           = errors.New("limit exceeded")
+	ErrInput           = errors.New("bad input")
 )
 
 // Error says where in the user's model something went wrong.

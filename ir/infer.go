@@ -20,6 +20,15 @@ func InferNode(n *Node) error {
 	return in.node(n)
 }
 
+// Inference infers node after node while a graph is being built.
+type Inference struct{ in inferrer }
+
+// NewInference starts with nothing known.
+func NewInference() *Inference { return &Inference{inferrer{syms: map[*Value][]Dim{}}} }
+
+// Node infers the outputs of n, which was added after everything it reads.
+func (f *Inference) Node(n *Node) error { return f.in.node(n) }
+
 type inferrer struct {
 	syms map[*Value][]Dim // elements of integer values that are known as dims
 }

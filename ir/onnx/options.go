@@ -1,0 +1,82 @@
+// Package onnx reads and writes ONNX models.
+//
+//	model.onnx -> wire.Scan -> ModelProto -> import -> ir.Graph -> passes ...
+//	                                         upgrade: every node gets the newest meaning of its op
+//
+// Import checks everything before it allocates: a file that is not a well-formed model
+// gives an error that names the node or tensor, never a panic. Weights stay views of
+// the mapped file.
+package onnx
+
+import (
+	"fmt"
+	"io/fs"
+
+	"github.com/seed-c851cfd2/moec/ir"
+	"github.com/seed-c851cfd2/moec/ir/ops"
+	"github.com/seed-c851cfd2/moec/ir/tensor"
+)
+
+// Limits bound what a model file may ask for. Zero fields take the defaults.
+type Limits struct {
+	// Nodes bounds the nodes of the graph (--max-nodes). By default a file may hold
+	// 4 million and calls of functions may expand to 262,144.
+	Nodes int
+	// Depth bounds the nesting of subgraphs and function calls (--max-depth); 64 by default.
+	Depth int
+	// Bytes bounds the memory import itself allocates for the model's structure
+	// (--max-bytes); 4 GiB by default. Weights that stay in mapped files do not count.
+	Bytes int
+	// Elems bounds the elements of one value (--max-elems); 2^31 by default.
+	Elems int
+}
+
+func (l Limits) filled() Limits {
+	if l.Nodes == 0 {
+		l.Nodes = 4 << 20
+	}
+	if l.Depth == 0 {
+		l.Depth = 64
+	}
+	if l.Bytes == 0 {
+		l.Bytes = 4 << 30
+	}
+	if l.Elems == 0 {
+		l.Elems = 1 << 31
+	}
+	return l
+}
+
+// Options tune reading a model. The zero value is good.
+type Options struct {
+	Limits Limits
+	Ops    ir.OpSet // the operators to import into; nil: ops.NewTable()
+	// Weights replace initializers by name, for instance with a fine-tuned checkpoint;
+	// shape and element type must be those of the model.
+	Weights map[string]*tensor.Tensor
+	// NoMap reads files into memory instead of mapping them. A mapping lasts as long as
+	// the process, because tensors view it.
+	NoMap bool
+
+	fsys fs.FS  // where external data lies; nil: nowhere
+	dir  string // the model's folder in fsys
+	file string // what errors call the model
+}
+
+func pick(opts []Options) (Options, error) {
+	var o Options
+	switch len(opts) {
+	case 0:
+	case 1:
+		o = opts[0]
+	default:
+		return o, fmt.Errorf("onnx: %d Options given, want at most one", len(opts))
+	}
+	if o.Limits.Nodes < 0 || o.Limits.Depth < 0 || o.Limits.Bytes < 0 || o.Limits.Elems < 0 {
+		return o, fmt.Errorf("onnx: limits must not be negative: %+v", o.Limits)
+	}
+	if o.Ops == nil {
+		o.Ops = ops.NewTable()
+	}
+	return o, nil
+}
