@@ -3,10 +3,9 @@
 // The assembly approximates: the functions of a Kernels value are within the
 // bounds below of the exact values, over all finite inputs, and pass NaN through.
 //
-//	exp (inside)      2 ulp
-//	Sigmoid           2e-7 absolute
-//	Tanh              4e-7 absolute
-//	Silu, Gelu*       5e-7 * max(1, |x|) absolute
+//	Sigmoid       2e-7 absolute
+//	Tanh          3e-7 relative
+//	Silu, Gelu*   5e-7 * max(1, |x|) absolute
 package act
 
 import (

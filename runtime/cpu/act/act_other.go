@@ -1,3 +1,5 @@
+//go:build !amd64
+
 package act
 
 func (ks *Kernels) vector(k Kind, x []float32, gate float32) bool { return false }

@@ -1,0 +1,135 @@
+package act
+
+//go:generate go run ./gen
+
+// lanes is a mask of 8 set lanes and 8 clear ones; &lanes[8] less 4n bytes is the
+// start of a mask of n lanes.
+var lanes = [16]int32{-1, -1, -1, -1, -1, -1, -1, -1}
+
+// vector applies k with AVX-512 or AVX2, if the features allow.
+func (ks *Kernels) vector(k Kind, x []float32, gate float32) bool {
+	p, n, mask := &x[0], len(x), &lanes[8]
+	switch {
+	case ks.feat.AVX512:
+		switch k {
+		case Identity:
+			identityZ(p, n, gate)
+		case Relu:
+			reluZ(p, n, gate)
+		case Gelu:
+			geluZ(p, n, gate)
+		case GeluTanh:
+			geluTanhZ(p, n, gate)
+		case Silu:
+			siluZ(p, n, gate)
+		case Sigmoid:
+			sigmoidZ(p, n, gate)
+		case Tanh:
+			tanhZ(p, n, gate)
+		default:
+			return false
+		}
+		return true
+	case ks.feat.AVX2:
+		switch k {
+		case Identity:
+			identityY(p, n, gate, mask)
+		case Relu:
+			reluY(p, n, gate, mask)
+		case Gelu:
+			geluY(p, n, gate, mask)
+		case GeluTanh:
+			geluTanhY(p, n, gate, mask)
+		case Silu:
+			siluY(p, n, gate, mask)
+		case Sigmoid:
+			sigmoidY(p, n, gate, mask)
+		case Tanh:
+			tanhY(p, n, gate, mask)
+		default:
+			return false
+		}
+		return true
+	}
+	return false
+}
+
+func (ks *Kernels) addVector(x, y []float32) bool {
+	switch {
+	case ks.feat.AVX512:
+		addZ(&x[0], len(x), &y[0])
+	case ks.feat.AVX2:
+		addY(&x[0], len(x), &y[0], &lanes[8])
+	default:
+		return false
+	}
+	return true
+}
+
+func (ks *Kernels) mulVector(x, y []float32) bool {
+	switch {
+	case ks.feat.AVX512:
+		mulZ(&x[0], len(x), &y[0])
+	case ks.feat.AVX2:
+		mulY(&x[0], len(x), &y[0], &lanes[8])
+	default:
+		return false
+	}
+	return true
+}
+
+// The loops; see gen.
+
+//go:noescape
+func identityZ(x *float32, n int, gate float32)
+
+//go:noescape
+func identityY(x *float32, n int, gate float32, mask *int32)
+
+//go:noescape
+func reluZ(x *float32, n int, gate float32)
+
+//go:noescape
+func reluY(x *float32, n int, gate float32, mask *int32)
+
+//go:noescape
+func geluZ(x *float32, n int, gate float32)
+
+//go:noescape
+func geluY(x *float32, n int, gate float32, mask *int32)
+
+//go:noescape
+func geluTanhZ(x *float32, n int, gate float32)
+
+//go:noescape
+func geluTanhY(x *float32, n int, gate float32, mask *int32)
+
+//go:noescape
+func siluZ(x *float32, n int, gate float32)
+
+//go:noescape
+func siluY(x *float32, n int, gate float32, mask *int32)
+
+//go:noescape
+func sigmoidZ(x *float32, n int, gate float32)
+
+//go:noescape
+func sigmoidY(x *float32, n int, gate float32, mask *int32)
+
+//go:noescape
+func tanhZ(x *float32, n int, gate float32)
+
+//go:noescape
+func tanhY(x *float32, n int, gate float32, mask *int32)
+
+//go:noescape
+func addZ(x *float32, n int, y *float32)
+
+//go:noescape
+func addY(x *float32, n int, y *float32, mask *int32)
+
+//go:noescape
+func mulZ(x *float32, n int, y *float32)
+
+//go:noescape
+func mulY(x *float32, n int, y *float32, mask *int32)

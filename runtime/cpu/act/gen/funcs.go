@@ -1,0 +1,128 @@
+package main
+
+import "math"
+
+const (
+	ln2Hi = 0.693145751953125      // 11 bits: n*ln2Hi is exact
+	ln2Lo = 1.4286068202862268e-06 // ln 2 - ln2Hi
+)
+
+// exp sets reg 1 to e^(reg 1), which must be in -87.3..88; it uses 2 and 3.
+func (v *vec) exp() {
+	v.opc("VMULPS", math.Log2E, 1, 2)
+	if v.wide {
+		v.fn.I("VRNDSCALEPS $0, Z2, Z2")
+	} else {
+		v.fn.I("VROUNDPS $0, Y2, Y2")
+	}
+	v.opc("VFNMADD231PS", ln2Hi, 2, 1)
+	v.opc("VFNMADD231PS", ln2Lo, 2, 1)
+	v.horner(3, 1, []float32{1, 1, 0.49999988079071045, 0.166665181517601, 0.04166953265666962, 0.00836892332881689, 0.001375138177536428})
+	if v.wide {
+		v.fn.I("VSCALEFPS Z2, Z3, Z1")
+		return
+	}
+	v.fn.I("VCVTPS2DQ Y2, Y2")
+	v.fn.I("VPSLLD $23, Y2, Y2")
+	v.fn.I("VPADDD Y2, Y3, Y1") // adds n to the exponent of a number in 0.7..1.42
+}
+
+// recip sets reg 1 to 1/(reg 1), for magnitudes in 2^-120..2^120; it uses 2 and 3.
+func (v *vec) recip() {
+	if v.wide {
+		// One Newton step on 14 bits: y += y*(1 - d*y).
+		v.fn.I("VRCP14PS Z1, Z2")
+		v.load(1, 3)
+		v.fn.I("VFNMADD231PS Z2, Z1, Z3")
+		v.fn.I("VFMADD213PS Z2, Z2, Z3")
+		v.fn.I("VMOVAPS Z3, Z1")
+		return
+	}
+	v.load(1, 2)
+	v.fn.I("VDIVPS Y1, Y2, Y1")
+}
+
+// relu keeps NaN, and -0 as it is.
+func (v *vec) relu() { v.clampLow(0, 0, 0) }
+
+// sigmoid sets reg 1 to 1/(1+e^(-reg 1)).
+func (v *vec) sigmoid() {
+	v.clampHigh(87, 1, 1)
+	v.clampLow(-87, 1, 1)
+	v.fn.I("VXORPS %s, %s, %s", v.r(2), v.r(2), v.r(2))
+	v.op("VSUBPS", 1, 2, 1)
+	v.exp()
+	v.opc("VADDPS", 1, 1, 1)
+	v.recip()
+}
+
+func (v *vec) sigmoidX() {
+	v.fn.I("VMOVAPS %s, %s", v.r(0), v.r(1))
+	v.sigmoid()
+	v.fn.I("VMOVAPS %s, %s", v.r(1), v.r(0))
+}
+
+// silu bounds the factor x from below, since sigmoid does not reach zero there.
+func (v *vec) silu() {
+	v.fn.I("VMOVAPS %s, %s", v.r(0), v.r(1))
+	v.sigmoid()
+	v.clampLow(-87, 0, 0)
+	v.op("VMULPS", 1, 0, 0)
+}
+
+// geluTanh is x*sigmoid(2*sqrt(2/pi)*(x+0.044715*x^3)).
+func (v *vec) geluTanh() {
+	c := 2 * math.Sqrt(2/math.Pi)
+	v.op("VMULPS", 0, 0, 1)
+	v.load(float32(c), 2)
+	v.load(float32(c*0.044715), 3)
+	v.op("VFMADD213PS", 2, 3, 1)
+	v.op("VMULPS", 0, 1, 1)
+	v.sigmoid()
+	v.clampLow(-10, 0, 0)
+	v.op("VMULPS", 1, 0, 0)
+}
+
+// gelu is x*(1/2 + x*P(x^2)/Q(x^2)), with x of the quotient and the negative side
+// of the factor held to +-5.3, where the rest is below 6e-8.
+func (v *vec) gelu() {
+	const end = 5.3
+	v.clampLow(-end, 0, 0)
+	v.clampHigh(end, 0, 4)
+	v.op("VMULPS", 4, 4, 5)
+	v.horner(1, 5, []float32{1, 0.24922414124011993, 0.02813885733485222, 0.001836575334891677, 7.135260239010677e-05, 1.2371694992907578e-06})
+	v.horner(6, 5, []float32{0.3989422619342804, 0.032935839146375656, 0.004627997521311045, 0.00016033519932534546, 6.379075784934685e-06, 2.405030485874704e-08})
+	v.recip()
+	v.op("VMULPS", 4, 6, 6)
+	v.load(0.5, 5)
+	v.op("VFMADD213PS", 5, 6, 1)
+	v.op("VMULPS", 1, 0, 0)
+}
+
+// tanh is odd: a polynomial below 0.6, above it 1 - 2/(e^2a+1).
+func (v *vec) tanh() {
+	v.load(float32(math.Copysign(0, -1)), 4)
+	and, andn, or := "VANDPS", "VANDNPS", "VORPS"
+	v.op(and, 0, 4, 9)  // sign
+	v.op(andn, 0, 4, 5) // magnitude
+	v.op("VMULPS", 5, 5, 7)
+	v.horner(6, 7, []float32{-0.33333301544189453, 0.13332012295722961, -0.05379083380103111, 0.02081829123198986, -0.005919910501688719})
+	v.op("VMULPS", 7, 6, 6)
+	v.op("VFMADD213PS", 5, 5, 6)
+	v.clampHigh(10, 5, 1)
+	v.op("VADDPS", 1, 1, 1)
+	v.exp()
+	v.opc("VADDPS", 1, 1, 1)
+	v.recip()
+	v.load(1, 7)
+	v.opc("VFNMADD132PS", 2, 7, 1)
+	v.load(0.6, 7)
+	if v.wide {
+		v.fn.I("VCMPPS $1, Z7, Z5, K2")
+		v.fn.I("VMOVAPS Z6, K2, Z1")
+	} else {
+		v.fn.I("VCMPPS $1, Y7, Y5, Y7")
+		v.fn.I("VBLENDVPS Y7, Y6, Y1, Y1")
+	}
+	v.op(or, 9, 1, 0)
+}
