@@ -2,6 +2,7 @@ package ops
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/seed-c851cfd2/moec/ir"
 )
@@ -56,6 +57,9 @@ func BroadcastDims(shapes ...[]ir.Dim) ([]ir.Dim, error) {
 			case e.IsKnown(): // the unknown one must be 1 or this
 				d = e
 			case d.IsKnown():
+			case isCapped(e, d): // equal where they broadcast at all
+			case isCapped(d, e):
+				d = e
 			default:
 				d = ir.Unknown()
 			}
@@ -63,6 +67,12 @@ func BroadcastDims(shapes ...[]ir.Dim) ([]ir.Dim, error) {
 		out[j] = d
 	}
 	return out, nil
+}
+
+// isCapped reports that c is what cappedDim makes of d, with a limit above 1.
+func isCapped(c, d ir.Dim) bool {
+	rest, ok := strings.CutPrefix(c.Name, d.Name)
+	return ok && d.Name != "" && strings.HasPrefix(rest, "<=")
 }
 
 // broadcastStrides are the element strides with which a tensor of the given shape is

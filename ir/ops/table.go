@@ -12,8 +12,11 @@ import (
 // groups are the lists that the files of this package contribute, one per subject.
 func groups() [][]*ir.Op {
 	return [][]*ir.Op{
-		elementwiseOps(),
-		matmulOps(),
+		unaryMathOps(), activationOps(), arithmeticOps(), compareOps(), bitwiseOps(), variadicOps(), whereOps(), castOps(),
+		identityOps(), shapeOps(), reshapeOps(), squeezeOps(), transposeOps(), concatOps(), splitOps(), sliceOps(),
+		expandOps(), fillOps(), gatherOps(),
+		reduceOps(),
+		matmulOps(), gemmOps(),
 		convOps(),
 		convTransposeOps(),
 		convIntOps(),

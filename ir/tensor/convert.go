@@ -2,7 +2,7 @@ package tensor
 
 import "fmt"
 
-// Float64s widens the elements of any float, integer or bool tensor to float64.
+// Float64s widens the elements of any float (8- and 4-bit ones too), integer or bool tensor to float64.
 // 64-bit integers beyond 2^53 are rounded. Other types give an error.
 func (t *Tensor) Float64s() ([]float64, error) {
 	switch t.dtype {
@@ -37,6 +37,12 @@ func (t *Tensor) Float64s() ([]float64, error) {
 		return widen(Data[uint32](t)), nil
 	case U64:
 		return widen(Data[uint64](t)), nil
+	}
+	if t.dtype.IsFloat8() {
+		return widenBy(Data[uint8](t), func(b uint8) float64 {
+			v, _ := DecodeFloat8(t.dtype, b)
+			return v
+		}), nil
 	}
 	return nil, fmt.Errorf("a %s tensor has no float64 form", t.dtype)
 }

@@ -29,3 +29,19 @@ func ToBFloat16(f float32) BFloat16 {
 	}
 	return BFloat16((u + 0x7fff + u>>16&1) >> 16)
 }
+
+// Narrow32 rounds to a float32 that rounds on to half precision as the float64 itself
+// would: what is lost leaves its trace in the last bit (rounding to odd).
+func Narrow32(v float64) float32 {
+	f := float32(v)
+	if w := float64(f); w != v && !math.IsInf(w, 0) && v == v {
+		u := math.Float32bits(f)
+		if (math.Abs(w) > math.Abs(v)) && u&1 == 0 {
+			u-- // f lies beyond v and is even: the odd neighbour towards zero
+		} else {
+			u |= 1
+		}
+		f = math.Float32frombits(u)
+	}
+	return f
+}
