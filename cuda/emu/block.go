@@ -1,0 +1,303 @@
+package emu
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/seed-c851cfd2/moec/cuda/emu/syntax"
+)
+
+// block is one thread block under way.
+type block struct {
+	l       *launch
+	p       *program
+	idx     [3]int
+	linear  int
+	warps   []*warp
+	shared  region
+	bars    [16]barrierState
+	claimed []uint64 // shared bytes that a cp.async under way will write
+	claims  int
+	clock   blockClock
+}
+
+// execute runs all blocks in a seeded random order. A block runs alone until
+// it ends; one whose warps only wait for other blocks gives way to the next,
+// and they take turns from then on.
+func (l *launch) execute(ctx context.Context) error {
+	n := l.grid[0] * l.grid[1] * l.grid[2]
+	order := l.rng.Perm(n)
+	var resident, free []*block
+	idle := 0
+	for len(order) > 0 || len(resident) > 0 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		before := l.counts.progress
+		out := resident[:0]
+		for _, b := range resident {
+			if b.turn() {
+				free = append(free, b)
+			} else {
+				out = append(out, b)
+			}
+		}
+		resident = out
+		for len(order) > 0 && len(resident) < maxResident {
+			b := l.start(order[0], &free)
+			order = order[1:]
+			if !b.turn() {
+				resident = append(resident, b)
+				break
+			}
+			free = append(free, b)
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+		}
+		if l.counts.progress == before && len(order) == 0 {
+			if idle++; idle > idleRounds {
+				l.deadlock(resident)
+			}
+		} else {
+			idle = 0
+		}
+		if l.steps > l.dev.opt.MaxSteps {
+			return fmt.Errorf("more than %d warp instructions: a loop without end?", l.dev.opt.MaxSteps)
+		}
+	}
+	return nil
+}
+
+// maxResident bounds the blocks under way at once, as a large GPU would.
+const maxResident = 4096
+
+// idleRounds is how many turns in which no memory changes, no barrier opens
+// and no warp ends make a deadlock.
+const idleRounds = 64
+
+func (l *launch) deadlock(resident []*block) {
+	b := resident[0]
+	for _, w := range b.warps {
+		if w.live != 0 {
+			w.fault(Deadlock, -1, "%d blocks make no progress; this warp waits or loops here", len(resident))
+		}
+	}
+}
+
+// start makes block number i ready, reusing a finished block's memory.
+func (l *launch) start(i int, free *[]*block) *block {
+	var b *block
+	if n := len(*free); n > 0 {
+		b, *free = (*free)[n-1], (*free)[:n-1]
+	} else {
+		b = l.newBlock()
+	}
+	b.linear = i
+	b.idx = [3]int{i % l.grid[0], i / l.grid[0] % l.grid[1], i / (l.grid[0] * l.grid[1])}
+	b.reset()
+	return b
+}
+
+func (l *launch) newBlock() *block {
+	p := l.p
+	threads := l.block[0] * l.block[1] * l.block[2]
+	b := &block{l: l, p: p}
+	checked := l.dev.opt.Checks&CheckUninitialised != 0
+	size := 0
+	if p.sharedSpan > 0 || l.dyn > 0 {
+		size = p.dynamicBase() + l.dyn
+	}
+	b.shared = *newRegion(syntax.Shared, 0, size, checked)
+	b.shared.ok = make([]uint64, size/64+2)
+	mark := func(off, n int) {
+		for i := off; i < off+n; i++ {
+			b.shared.ok[i>>6] |= 1 << (i & 63)
+		}
+	}
+	for _, v := range p.shared {
+		if !v.dynamic {
+			mark(v.off, v.size)
+		}
+	}
+	mark(p.dynamicBase()*min(l.dyn, 1), l.dyn)
+	b.initRace()
+	for id := range (threads + 31) / 32 {
+		w := &warp{b: b, id: id, r32: make([]lanes32, p.n32), r64: make([]lanes64, p.n64), pred: make([]uint32, p.np)}
+		if checked {
+			w.def = make([]uint32, p.nreg)
+		}
+		b.warps = append(b.warps, w)
+		for k, c := range p.consts {
+			w.fill(c.slot, l.consts[k])
+		}
+	}
+	return b
+}
+
+// fill sets a register to the same value in every lane.
+func (w *warp) fill(s slot, v uint64) {
+	for i := range 32 {
+		w.set(s, i, v)
+	}
+}
+
+func (b *block) reset() {
+	l := b.l
+	threads := l.block[0] * l.block[1] * l.block[2]
+	clear(b.shared.valid)
+	for i := range b.shared.data {
+		b.shared.data[i] = 0xcd // a value that shows, for runs without checks
+	}
+	b.bars = [16]barrierState{}
+	clear(b.claimed)
+	b.claims = 0
+	b.resetRace()
+	for _, w := range b.warps {
+		w.live = ^uint32(0)
+		if n := threads - 32*w.id; n < 32 {
+			w.live = 1<<n - 1
+		}
+		w.parked, w.split, w.pc, w.atBar, w.cur, w.executed = 0, false, 0, nil, nil, 0
+		w.async = asyncState{}
+		w.locals = [32]*region{}
+		if w.def != nil {
+			clear(w.def)
+			for _, c := range l.p.consts {
+				w.def[c.slot.id] = fullMask
+			}
+		}
+		w.setSpecials()
+	}
+}
+
+// turn runs every warp until it waits or its turn ends, while that gets
+// anywhere. It reports whether the block has finished.
+func (b *block) turn() bool {
+	order := b.l.rng.Perm(len(b.warps))
+	for {
+		alive, spinning := false, false
+		for _, i := range order {
+			w := b.warps[i]
+			if w.live == 0 || w.atBar != nil {
+				continue
+			}
+			before := w.executed
+			w.run()
+			b.l.steps += w.executed - before
+			if w.live == 0 {
+				b.l.counts.progress++
+				b.warpEnded()
+			} else if w.atBar == nil {
+				spinning = true
+			}
+		}
+		running := false
+		for _, w := range b.warps {
+			if w.live != 0 {
+				alive = true
+				running = running || w.atBar == nil
+			}
+		}
+		switch {
+		case !alive:
+			b.finish()
+			return true
+		case !running:
+			b.barrierDeadlock()
+		case spinning:
+			return false
+		}
+	}
+}
+
+func (b *block) barrierDeadlock() {
+	var parts []string
+	var first *warp
+	for _, w := range b.warps {
+		if w.live == 0 || w.atBar == nil {
+			continue
+		}
+		if first == nil {
+			first = w
+		}
+		parts = append(parts, fmt.Sprintf("warp %d at line %d", w.id, w.atBar.src.Line))
+		if len(parts) == 8 {
+			parts = append(parts, "…")
+			break
+		}
+	}
+	first.cur = first.atBar
+	first.fault(Deadlock, -1, "no barrier can open: %s", strings.Join(parts, ", "))
+}
+
+// finish checks what a block leaves behind.
+func (b *block) finish() {}
+
+// setSpecials fills the special registers that the kernel reads.
+func (w *warp) setSpecials() {
+	l := w.b.l
+	for _, s := range l.p.specials {
+		if w.def != nil {
+			w.def[s.slot.id] = fullMask
+		}
+		for lane := range 32 {
+			w.set(s.slot, lane, w.specialValue(s.name, lane))
+		}
+	}
+}
+
+func (w *warp) specialValue(name string, lane int) uint64 {
+	l := w.b.l
+	t := w.id*32 + lane
+	base, dim, _ := strings.Cut(name, ".")
+	d := 0
+	if dim != "" {
+		d = int(dim[0] - 'x')
+	}
+	switch base {
+	case "%tid":
+		return uint64([3]int{t % l.block[0], t / l.block[0] % l.block[1], t / (l.block[0] * l.block[1])}[d])
+	case "%ntid":
+		return uint64(l.block[d])
+	case "%ctaid", "%clusterid":
+		return uint64(w.b.idx[d])
+	case "%nctaid", "%nclusterid":
+		return uint64(l.grid[d])
+	case "%cluster_nctaid":
+		return 1
+	case "%laneid":
+		return uint64(lane)
+	case "%warpid":
+		return uint64(w.id)
+	case "%nwarpid":
+		return uint64(len(w.b.warps))
+	case "%smid":
+		return uint64(w.b.linear % smCount)
+	case "%nsmid":
+		return smCount
+	case "%cluster_nctarank":
+		return 1
+	case "%gridid":
+		return uint64(l.id)
+	case "%lanemask_eq":
+		return 1 << lane
+	case "%lanemask_le":
+		return 1<<(lane+1) - 1
+	case "%lanemask_lt":
+		return 1<<lane - 1
+	case "%lanemask_ge":
+		return uint64(^uint32(1<<lane - 1))
+	case "%lanemask_gt":
+		return uint64(^uint32(1<<(lane+1) - 1))
+	case "%dynamic_smem_size":
+		return uint64(l.dyn)
+	case "%total_smem_size", "%aggr_smem_size":
+		return uint64(l.p.staticShared + l.dyn)
+	}
+	return 0
+}
+
+// smCount is how many multiprocessors the emulated device reports.
+const smCount = 108

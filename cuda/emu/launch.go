@@ -1,0 +1,219 @@
+package emu
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+
+	"github.com/seed-c851cfd2/moec/cuda/emu/syntax"
+)
+
+// Limits of the hardware that a launch is held to.
+const (
+	maxThreads      = 1024
+	maxStaticShared = 48 << 10
+	maxShared       = 227 << 10
+)
+
+// Launch describes one kernel launch.
+type Launch struct {
+	Grid, Block [3]int // zero components count as 1
+	SharedBytes int    // dynamic shared memory
+	// Args are the parameters in order: integers and floats of any Go type
+	// (converted to the parameter's size, bits unchanged for the same kind),
+	// and []byte for structures. An address is a uint64.
+	Args []any
+	// Params, when not nil, is the packed parameter block instead of Args.
+	Params []byte
+}
+
+// launch is one launch under way.
+type launch struct {
+	dev    *Device
+	p      *program
+	grid   [3]int
+	block  [3]int
+	dyn    int
+	params []byte
+	consts []uint64 // values of p.consts
+	rng    *rand.Rand
+	counts counts
+	steps  int64
+	seq    uint64
+	id     uint32
+}
+
+// Launch runs a kernel to completion. The error is a *Fault when the kernel
+// did something wrong; the memory then holds what it had written so far.
+func (d *Device) Launch(ctx context.Context, m *Module, kernel string, l Launch) (st Stats, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	p := m.programs[kernel]
+	if p == nil {
+		return st, fmt.Errorf("emu: the module has no kernel %q (it has %v)", kernel, m.names)
+	}
+	run, err := d.prepare(m, p, l)
+	if err != nil {
+		return st, fmt.Errorf("emu: kernel %s: %w", kernel, err)
+	}
+	// A fault unwinds the interpreter to here.
+	defer func() {
+		if r := recover(); r != nil {
+			f, ok := r.(*Fault)
+			if !ok {
+				panic(r)
+			}
+			st, err = run.counts.stats(run), f
+		}
+	}()
+	if err := run.execute(ctx); err != nil {
+		return run.counts.stats(run), fmt.Errorf("emu: kernel %s: %w", kernel, err)
+	}
+	return run.counts.stats(run), nil
+}
+
+func (d *Device) prepare(m *Module, p *program, l Launch) (*launch, error) {
+	run := &launch{dev: d, p: p, dyn: l.SharedBytes}
+	blocks := 1.0
+	for i := range 3 {
+		run.grid[i], run.block[i] = max(l.Grid[i], 1), max(l.Block[i], 1)
+		if l.Grid[i] < 0 || l.Block[i] < 0 {
+			return nil, fmt.Errorf("negative grid or block size")
+		}
+		blocks *= float64(run.grid[i])
+	}
+	threads := run.block[0] * run.block[1] * run.block[2]
+	if run.block[0] > maxThreads || run.block[1] > maxThreads || run.block[2] > 64 || threads > maxThreads {
+		return nil, fmt.Errorf("block %v has more than %d threads", run.block, maxThreads)
+	}
+	if run.grid[1] > 65535 || run.grid[2] > 65535 || blocks > 1<<31 {
+		return nil, fmt.Errorf("grid %v is too large", run.grid)
+	}
+	if req := p.fn.ReqNTid; req[0] != 0 && req != run.block {
+		return nil, fmt.Errorf("the kernel requires blocks of %v threads, the launch has %v", req, run.block)
+	}
+	if lim := p.fn.MaxNTid; lim[0] != 0 && threads > lim[0]*lim[1]*lim[2] {
+		return nil, fmt.Errorf("the kernel allows %d threads per block, the launch has %d", lim[0]*lim[1]*lim[2], threads)
+	}
+	if p.staticShared > maxStaticShared {
+		return nil, fmt.Errorf("%d bytes of static shared memory, the limit is %d", p.staticShared, maxStaticShared)
+	}
+	if run.dyn < 0 || p.staticShared+run.dyn > maxShared {
+		return nil, fmt.Errorf("%d bytes of shared memory, the limit is %d", p.staticShared+run.dyn, maxShared)
+	}
+	var err error
+	if run.params, err = packParams(p, l); err != nil {
+		return nil, err
+	}
+	syms, err := d.load(m)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range p.consts {
+		v := c.value
+		switch {
+		case c.sym == dynamicMark:
+			v += uint64(p.dynamicBase())
+		case c.sym != nil:
+			r := syms[c.sym.Name]
+			if r == nil {
+				return nil, fmt.Errorf("variable %s is not defined", c.sym.Name)
+			}
+			v += r.base
+		}
+		run.consts = append(run.consts, v)
+	}
+	d.launch++
+	run.id = d.launch
+	run.rng = rand.New(rand.NewPCG(d.opt.Seed, uint64(run.id)))
+	run.counts.init(len(p.code))
+	return run, nil
+}
+
+// dynamicBase is the shared address of dynamic memory: aligned more strictly
+// than any variable asks.
+func (p *program) dynamicBase() int { return align(p.sharedSpan, 1024) }
+
+func packParams(p *program, l Launch) ([]byte, error) {
+	out := make([]byte, p.paramBytes)
+	if l.Params != nil {
+		if len(l.Params) < p.paramBytes {
+			return nil, fmt.Errorf("%d bytes of parameters, the kernel takes %d", len(l.Params), p.paramBytes)
+		}
+		copy(out, l.Params)
+		return out, nil
+	}
+	if len(l.Args) != len(p.params) {
+		return nil, fmt.Errorf("%d arguments, the kernel takes %d", len(l.Args), len(p.params))
+	}
+	for i, a := range l.Args {
+		q := p.params[i]
+		b := out[q.Offset : q.Offset+q.Size]
+		if raw, ok := a.([]byte); ok {
+			if len(raw) != q.Size {
+				return nil, fmt.Errorf("argument %d has %d bytes, parameter %s has %d", i, len(raw), q.Name, q.Size)
+			}
+			copy(b, raw)
+			continue
+		}
+		v, size, err := scalarBits(a, q)
+		if err != nil {
+			return nil, fmt.Errorf("argument %d: %w", i, err)
+		}
+		if size > q.Size {
+			return nil, fmt.Errorf("argument %d has %d bytes, parameter %s has %d", i, size, q.Name, q.Size)
+		}
+		if q.Size > 8 {
+			return nil, fmt.Errorf("argument %d is a scalar, parameter %s has %d bytes", i, q.Name, q.Size)
+		}
+		var full [8]byte
+		le.PutUint64(full[:], v)
+		copy(b, full[:])
+	}
+	return out, nil
+}
+
+// scalarBits is a Go number as parameter bits and the size it must have at
+// least; an untyped int fits any integer parameter that can hold it.
+func scalarBits(a any, q Param) (uint64, int, error) {
+	switch v := a.(type) {
+	case uint64:
+		return v, 8, nil
+	case int64:
+		return uint64(v), 8, nil
+	case uint32:
+		return uint64(v), 4, nil
+	case int32:
+		return uint64(int64(v)), 4, nil
+	case uint16:
+		return uint64(v), 2, nil
+	case int16:
+		return uint64(int64(v)), 2, nil
+	case uint8:
+		return uint64(v), 1, nil
+	case int8:
+		return uint64(int64(v)), 1, nil
+	case bool:
+		if v {
+			return 1, 1, nil
+		}
+		return 0, 1, nil
+	case float32:
+		if q.Size == 8 && q.Type == syntax.F64.String() {
+			return math.Float64bits(float64(v)), 8, nil
+		}
+		return uint64(math.Float32bits(v)), 4, nil
+	case float64:
+		if q.Size == 4 {
+			return uint64(math.Float32bits(float32(v))), 4, nil
+		}
+		return math.Float64bits(v), 8, nil
+	case int:
+		if n := 8 * q.Size; n < 64 && (v >= 1<<n || v < -1<<(n-1)) {
+			return 0, 0, fmt.Errorf("%d does not fit parameter %s of %d bytes", v, q.Name, q.Size)
+		}
+		return uint64(v), 1, nil
+	}
+	return 0, 0, fmt.Errorf("type %T cannot be a parameter", a)
+}

@@ -1,0 +1,218 @@
+package emu
+
+import (
+	"math/bits"
+
+	"github.com/seed-c851cfd2/moec/cuda/emu/syntax"
+)
+
+func (c *compiler) opBra(in *syntax.Instr) {
+	if in.Args[0].Kind != syntax.KSym {
+		c.fail("the branch target is not a label")
+	}
+	c.out.flow = flowBranch
+	c.fr.patches = append(c.fr.patches, patch{len(c.p.code), []string{in.Args[0].Sym}, in.Line})
+}
+
+func (c *compiler) opBrx(in *syntax.Instr) {
+	table, ok := c.fr.fn.Tables[in.Args[1].Sym]
+	if !ok || len(table) == 0 {
+		c.fail("unknown branch table %s", in.Args[1].Sym)
+	}
+	c.out.flow = flowTable
+	c.out.index = c.src(0, syntax.U32)
+	c.out.must = append(c.out.must, c.out.index.id)
+	c.fr.patches = append(c.fr.patches, patch{len(c.p.code), table, in.Line})
+}
+
+// opRet ends the kernel, or leaves the expanded body of a device function.
+func (c *compiler) opRet(in *syntax.Instr) {
+	if c.fr.entry {
+		c.out.flow = flowExit
+		return
+	}
+	c.out.flow = flowBranch
+	c.fr.patches = append(c.fr.patches, patch{len(c.p.code), []string{""}, in.Line})
+}
+
+func (c *compiler) opExit(*syntax.Instr) { c.out.flow = flowExit }
+
+func (c *compiler) opTrap(in *syntax.Instr) {
+	c.out.run = func(w *warp, m uint32) {
+		w.fault(Trapped, bits.TrailingZeros32(m), "the kernel executed %s", in.Op)
+	}
+}
+
+// opCall expands the called function in place: its parameters become the
+// caller's variables copied, and its ret a branch behind the expansion.
+func (c *compiler) opCall(in *syntax.Instr) {
+	var rets, args []syntax.Operand
+	var name string
+	for i, a := range in.Args {
+		switch {
+		case a.Kind == syntax.KList && name == "" && i == 0:
+			rets = a.Vec
+		case a.Kind == syntax.KSym && name == "":
+			name = a.Sym
+		case a.Kind == syntax.KList:
+			args = a.Vec
+		}
+	}
+	if name == "" {
+		c.fail("indirect calls are not supported")
+	}
+	f := c.m.ast.Func(name)
+	if f == nil {
+		c.fail("call of the unknown function %s", name)
+	}
+	if f.Extern {
+		c.externCall(name, rets)
+		return
+	}
+	if len(args) != len(f.Params) || len(rets) != len(f.Rets) {
+		c.fail("call of %s with %d arguments and %d results, it takes %d and gives %d", name, len(args), len(rets), len(f.Params), len(f.Rets))
+	}
+	if in.Guard >= 0 {
+		c.guardCall()
+	}
+	formals := map[string]place{}
+	place := func(v *syntax.Var) place {
+		off := align(c.p.localBytes, max(v.Align, 16))
+		c.p.localBytes = off + v.Size()
+		return placeLocal(off, v.Size())
+	}
+	for i, v := range f.Params {
+		if v.Space == syntax.Param {
+			formals[v.Name] = place(v)
+			c.copyParam(formals[v.Name], args[i], v, true)
+		}
+	}
+	for _, v := range f.Rets {
+		if v.Space == syntax.Param {
+			formals[v.Name] = place(v)
+		}
+	}
+	c.callRegs(f, args, rets, formals)
+}
+
+func placeLocal(off, size int) place { return place{space: syntax.Param, off: off, size: size} }
+
+// callRegs expands the body, moving .reg parameters in and out around it.
+func (c *compiler) callRegs(f *syntax.Func, args, rets []syntax.Operand, formals map[string]place) {
+	caller, line := c.fr, c.in
+	// .reg parameters are the first registers of the callee in order.
+	var regIn []func(fr *frame)
+	n := 0
+	for i, v := range f.Params {
+		if v.Space != syntax.Param {
+			arg, r, t := args[i], n, v.Type
+			regIn = append(regIn, func(fr *frame) { c.move(fr.regs[r], c.value(arg, t), t) })
+			n++
+		}
+	}
+	var regOut []func(fr *frame)
+	for i, v := range f.Rets {
+		if v.Space != syntax.Param {
+			res, r, t := rets[i], n, v.Type
+			regOut = append(regOut, func(fr *frame) { c.move(c.fr.regs[res.Reg], fr.regs[r], t) })
+			n++
+		}
+	}
+	fr := c.expandCall(f, caller.depth+1, formals, regIn)
+	c.fr, c.in = caller, line
+	for _, out := range regOut {
+		out(fr)
+	}
+	for i, v := range f.Rets {
+		if v.Space == syntax.Param {
+			c.copyParam(formals[v.Name], rets[i], v, false)
+		}
+	}
+	c.out = nil
+}
+
+// move emits a register copy.
+func (c *compiler) move(d, s slot, t syntax.Type) {
+	n := t.Size()
+	in := instr{guard: -1, src: c.in, fn: c.fr.fn.Name, srcs: []int32{s.id}, dsts: []int32{d.id}}
+	in.run = lift1(d, s, func(a uint64) uint64 { return zext(a, n) }, nil)
+	if d.class == classPred {
+		in.run = lift1(d, s, func(a uint64) uint64 { return a & 1 }, nil)
+	}
+	c.emit(in)
+}
+
+// copyParam emits the copy between a caller's .param variable and a callee's
+// formal: into it, or out of it.
+func (c *compiler) copyParam(formal place, arg syntax.Operand, v *syntax.Var, into bool) {
+	in := instr{guard: -1, src: c.in, fn: c.fr.fn.Name}
+	if arg.Kind != syntax.KSym {
+		s := c.value(arg, v.Type)
+		n := v.Type.Size()
+		if !into {
+			c.fail("the result is not a variable")
+		}
+		in.must = []int32{s.id}
+		in.run = func(w *warp, m uint32) {
+			for ; m != 0; m &= m - 1 {
+				i := bits.TrailingZeros32(m)
+				r := w.local(i)
+				storeBytes(r.data[formal.off:], n, w.get(s, i))
+				r.define(formal.off, n, true)
+			}
+		}
+		c.emit(in)
+		return
+	}
+	pl := c.place(arg.Sym)
+	from, to := pl.off, formal.off
+	if pl.kern {
+		c.fail("a kernel parameter is passed on as a whole")
+	}
+	if !into {
+		from, to = to, from
+	}
+	n := min(pl.size, formal.size)
+	in.run = func(w *warp, m uint32) {
+		for ; m != 0; m &= m - 1 {
+			r := w.local(bits.TrailingZeros32(m))
+			copy(r.data[to:to+n], r.data[from:from+n])
+			for k := range n {
+				r.define(to+k, 1, r.defined(from+k, 1))
+			}
+		}
+	}
+	c.emit(in)
+}
+
+// guardCall emits a branch around a call that carries a guard.
+func (c *compiler) guardCall() {
+	g := *c.out
+	g.flow, g.guardNot = flowBranch, !g.guardNot
+	c.emit(g)
+	c.fr.skips = append(c.fr.skips, len(c.p.code)-1)
+}
+
+// externCall handles the functions that the system provides.
+func (c *compiler) externCall(name string, rets []syntax.Operand) {
+	switch name {
+	case "__assertfail":
+		c.out.run = func(w *warp, m uint32) {
+			w.fault(Trapped, bits.TrailingZeros32(m), "a device assertion failed")
+		}
+	case "vprintf":
+		if len(rets) != 1 {
+			c.fail("vprintf gives one result")
+		}
+		pl := c.place(rets[0].Sym)
+		c.out.run = func(w *warp, m uint32) {
+			for ; m != 0; m &= m - 1 {
+				r := w.local(bits.TrailingZeros32(m))
+				storeBytes(r.data[pl.off:], 4, 0)
+				r.define(pl.off, 4, true)
+			}
+		}
+	default:
+		c.fail("call of the external function %s", name)
+	}
+}

@@ -1,0 +1,287 @@
+package syntax
+
+import "strings"
+
+// block = { statement } "}". Registers declared in it end with it.
+func (p *parser) block() {
+	for !p.is("}") {
+		if p.tok.kind == tEOF {
+			p.fail(p.tok.line, "function %s has no end", p.f.Name)
+		}
+		p.statement()
+	}
+	p.advance()
+}
+
+func (p *parser) statement() {
+	switch p.tok.text {
+	case ";":
+		p.advance()
+		return
+	case "{":
+		p.advance()
+		p.scopes = append(p.scopes, map[string]int{})
+		p.block()
+		p.scopes = p.scopes[:len(p.scopes)-1]
+		return
+	case ".reg":
+		p.registers()
+		return
+	case ".shared", ".local", ".const", ".global", ".param":
+		p.f.Vars = append(p.f.Vars, p.variables(false)...)
+		return
+	case ".extern":
+		p.advance()
+		p.f.Vars = append(p.f.Vars, p.variables(true)...)
+		return
+	case ".loc", ".file":
+		p.sc.skipLine()
+		p.advance()
+		return
+	case ".pragma":
+		p.skipTo(";")
+		return
+	case ".section":
+		p.section()
+		return
+	}
+	if p.tok.kind == tIdent && p.tok.text[0] != '.' {
+		// A label is an identifier followed by a colon.
+		save, tok := p.sc, p.tok
+		p.advance()
+		if p.accept(":") {
+			p.label(tok)
+			return
+		}
+		p.sc, p.tok = save, tok
+	}
+	p.instruction()
+}
+
+func (p *parser) label(tok token) {
+	switch p.tok.text {
+	case ".branchtargets":
+		p.advance()
+		var list []string
+		for {
+			list = append(list, p.ident("a label"))
+			if !p.accept(",") {
+				break
+			}
+		}
+		p.expect(";")
+		p.f.Tables[tok.text] = list
+		return
+	case ".callprototype", ".calltargets":
+		p.skipTo(";")
+		return
+	}
+	if _, dup := p.f.Labels[tok.text]; dup {
+		p.fail(tok.line, "label %s is defined twice", tok.text)
+	}
+	p.f.Labels[tok.text] = len(p.f.Body)
+}
+
+// registers = ".reg" type name [ "<" n ">" ] { "," name } ";".
+func (p *parser) registers() {
+	p.advance()
+	for p.is(".v2") || p.is(".v4") {
+		p.fail(p.tok.line, "vector registers are not supported")
+	}
+	t := p.typeName()
+	for {
+		line := p.tok.line
+		name := p.ident("a register name")
+		if p.accept("<") {
+			n := p.integer()
+			p.expect(">")
+			if n < 0 || n+int64(len(p.f.Regs)) > maxRegs {
+				p.fail(line, "%d registers are too many", n)
+			}
+			for i := range int(n) {
+				p.declare(name+itoa(i), t, line)
+			}
+		} else {
+			p.declare(name, t, line)
+		}
+		if !p.accept(",") {
+			break
+		}
+	}
+	p.expect(";")
+}
+
+func (p *parser) declare(name string, t Type, line int) {
+	scope := p.scopes[len(p.scopes)-1]
+	if _, dup := scope[name]; dup {
+		p.fail(line, "register %s is declared twice", name)
+	}
+	scope[name] = len(p.f.Regs)
+	p.f.Regs = append(p.f.Regs, Reg{Name: name, Type: t})
+}
+
+func (p *parser) lookup(name string) (int, bool) {
+	for i := len(p.scopes) - 1; i >= 0; i-- {
+		if r, ok := p.scopes[i][name]; ok {
+			return r, true
+		}
+	}
+	return 0, false
+}
+
+// instruction = [ "@" [ "!" ] p ] opcode [ operand { "," operand } ] ";".
+func (p *parser) instruction() {
+	in := &Instr{Line: p.tok.line, Guard: -1}
+	start := p.tok.pos
+	if p.accept("@") {
+		in.GuardNot = p.accept("!")
+		line := p.tok.line
+		name := p.ident("a predicate")
+		r, ok := p.lookup(name)
+		if !ok || p.f.Regs[r].Type != Pred {
+			p.fail(line, "guard %s is not a declared predicate", name)
+		}
+		in.Guard = r
+	}
+	if p.tok.kind != tIdent || p.tok.text[0] == '.' || p.tok.text[0] == '%' {
+		p.fail(p.tok.line, "expected an instruction, found %q", p.tok.text)
+	}
+	in.Op = p.tok.text
+	p.advance()
+	in.Mods = strings.Split(in.Op, ".")
+	for !p.is(";") {
+		in.Args = append(in.Args, p.operand())
+		if !p.accept(",") {
+			break
+		}
+	}
+	in.Text = strings.Join(strings.Fields(p.sc.src[start:p.tok.pos]), " ")
+	if !p.accept(";") {
+		p.fail(p.tok.line, "expected \";\" after %q, found %q", in.Op, p.tok.text)
+	}
+	p.f.Body = append(p.f.Body, in)
+}
+
+func (p *parser) operand() Operand {
+	line := p.tok.line
+	o := Operand{Reg: -1, Reg2: -1}
+	switch {
+	case p.accept("{"):
+		o.Kind = KVec
+		o.Vec = p.operandList("}")
+		return o
+	case p.accept("("):
+		o.Kind = KList
+		o.Vec = p.operandList(")")
+		return o
+	case p.accept("["):
+		return p.address(line)
+	case p.accept("!"):
+		o = p.operand()
+		o.Not = true
+		return o
+	case p.is("-") || p.is("+") || p.tok.kind == tNumber:
+		o := p.number()
+		o.Reg = -1
+		return o
+	}
+	name := p.ident("an operand")
+	switch r, ok := p.lookup(name); {
+	case name == "_":
+		o.Kind = KSink
+	case ok:
+		o.Kind, o.Reg = KReg, r
+	case name[0] == '%':
+		if !isSpecial(name) {
+			p.fail(line, "register %s is not declared", name)
+		}
+		o.Kind, o.Sym = KSpecial, name
+	default:
+		o.Kind, o.Sym = KSym, name
+		for p.is("+") || p.is("-") {
+			o.Imm += uint64(p.integer())
+		}
+	}
+	if p.accept("|") {
+		o2 := p.operand()
+		if o2.Kind == KReg {
+			o.Reg2 = o2.Reg
+		} else if o2.Kind != KSink {
+			p.fail(line, "expected a register after \"|\"")
+		}
+	}
+	return o
+}
+
+func (p *parser) operandList(end string) []Operand {
+	var list []Operand
+	for !p.is(end) {
+		list = append(list, p.operand())
+		if !p.accept(",") {
+			break
+		}
+	}
+	p.expect(end)
+	return list
+}
+
+// address = "[" ( register | symbol | integer ) { ("+"|"-") integer } [ "," coordinates ] "]".
+func (p *parser) address(line int) Operand {
+	o := Operand{Kind: KMem, Reg: -1, Reg2: -1}
+	if p.tok.kind == tIdent {
+		name := p.ident("an address")
+		switch r, ok := p.lookup(name); {
+		case ok:
+			o.Reg = r
+		case name[0] == '%':
+			p.fail(line, "register %s is not declared", name)
+		default:
+			o.Sym = name
+		}
+	}
+	for !p.is("]") {
+		if p.is(",") {
+			p.fail(line, "tensor addresses are not supported")
+		}
+		o.Imm += uint64(p.integer())
+	}
+	p.expect("]")
+	return o
+}
+
+func itoa(n int) string {
+	var b [8]byte
+	i := len(b)
+	for {
+		i--
+		b[i] = byte('0' + n%10)
+		if n /= 10; n == 0 {
+			return string(b[i:])
+		}
+	}
+}
+
+// specials are the special registers that an operand may name.
+var specials = map[string]bool{
+	"%laneid": true, "%warpid": true, "%nwarpid": true, "%smid": true, "%nsmid": true, "%gridid": true,
+	"%lanemask_eq": true, "%lanemask_le": true, "%lanemask_lt": true, "%lanemask_ge": true, "%lanemask_gt": true,
+	"%clock": true, "%clock_hi": true, "%clock64": true, "%globaltimer": true, "%globaltimer_lo": true, "%globaltimer_hi": true,
+	"%dynamic_smem_size": true, "%total_smem_size": true, "%aggr_smem_size": true, "%is_explicit_cluster": true,
+	"%cluster_ctarank": true, "%cluster_nctarank": true, "WARP_SZ": true,
+	"%reserved_smem_offset_begin": true, "%reserved_smem_offset_end": true, "%reserved_smem_offset_cap": true,
+}
+
+func isSpecial(name string) bool {
+	if specials[name] {
+		return true
+	}
+	base, dim, ok := strings.Cut(name, ".")
+	if !ok || dim != "x" && dim != "y" && dim != "z" {
+		return false
+	}
+	switch base {
+	case "%tid", "%ntid", "%ctaid", "%nctaid", "%clusterid", "%nclusterid", "%cluster_ctaid", "%cluster_nctaid":
+		return true
+	}
+	return false
+}
