@@ -104,9 +104,9 @@ const (
 // Inputs of MoE. Present are at least x, w1, w2 and one of sel and logits.
 const (
 	MoEInX          = iota // [..., D]
-	MoEInSel               // [E,D] selector; absent when logits are given
 	MoEInW1                // [E,D,G]
 	MoEInW2                // [E,G,Dv]
+	MoEInSel               // [E,D] selector; absent when logits are given
 	MoEInSelBias           // [E]
 	MoEInBias              // [E,G] before the activation
 	MoEInOutBias           // [E,Dv] of each expert's output, gated with it
@@ -165,7 +165,7 @@ func moeOp() *ir.Op {
 				SinkhornIters: 3, EntropyOver: EntropyExperts, CVEps: 1e-10, LoadOver: LoadLogits,
 			}
 		},
-		MinIn: 4, MaxIn: moeNumIn, MinOut: 1, MaxOut: moeNumOut,
+		MinIn: 3, MaxIn: moeNumIn, MinOut: 1, MaxOut: moeNumOut,
 		Infer: inferMoE,
 		Eval:  evalMoE,
 		Cost:  costMoE,

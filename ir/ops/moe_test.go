@@ -95,7 +95,7 @@ func TestMoEOfAllExpertsIsTheDenseMLP(t *testing.T) {
 		tensor.Data[float32](split)[(col/g*d+row)*g+col%g] = v
 	}
 	moe := runFamily(t, moeOp(), moeAttrs(func(a *MoEAttrs) { a.Gate, a.Activation, a.K = GateNone, ActGELU, e+3 }),
-		x, gaussian(r, e, d), split, w2.Reshape(e, g, dv), nil, b1.Reshape(e, g), nil, b2)
+		x, split, w2.Reshape(e, g, dv), gaussian(r, e, d), nil, b1.Reshape(e, g), nil, b2)
 	if diff := farthest(t, dense, moe[MoEOutY]); diff > 1e-5 {
 		t.Errorf("differs from the dense MLP by %g", diff)
 	}
