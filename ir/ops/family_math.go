@@ -123,20 +123,11 @@ func maskOf(t *tensor.Tensor) []bool {
 
 // apply is the activation of one number.
 func (a Activation) apply(x float64) float64 {
-	switch a {
-	case ActReLU:
-		if x < 0 {
-			return 0
-		}
-		return x // NaN stays
-	case ActGELU:
-		return x / 2 * (1 + math.Erf(x/math.Sqrt2))
-	case ActGELUTanh:
-		return x / 2 * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(x+0.044715*x*x*x)))
-	case ActSiLU:
-		return x * sigmoidOf(x)
+	f, ok := a.fn()
+	if !ok {
+		return x // Infer has refused it
 	}
-	return x
+	return f(x)
 }
 
 func sigmoidOf(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
