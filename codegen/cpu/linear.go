@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"github.com/seed-c851cfd2/moec/ir"
+	"github.com/seed-c851cfd2/moec/ir/ops"
 	"github.com/seed-c851cfd2/moec/ir/tensor"
 )
 
@@ -11,10 +12,22 @@ func matmul(s *Selector, n *ir.Node) (Choice, bool) {
 	if !packable(w) || n.Inputs[0].Type.DType != tensor.F32 || n.Inputs[0].Type.Rank() < 1 {
 		return Choice{}, false
 	}
+	if a, ok := n.Attrs.(*ops.LinearAttrs); ok && !fastActivation(a.Activation) {
+		return Choice{}, false
+	}
 	return Choice{
 		Kernel: "linear", Note: s.packed.String() + " panels",
 		Pack: map[int]Packer{1: panels{precision: s.packed}},
 	}, true
+}
+
+// fastActivation reports whether the kernels' epilogues know an activation.
+func fastActivation(a ops.Activation) bool {
+	switch a {
+	case ops.ActNone, ops.ActIdentity, ops.ActReLU, ops.ActGELU, ops.ActGELUTanh, ops.ActSiLU, ops.ActSigmoid, ops.ActTanh:
+		return true
+	}
+	return false
 }
 
 // packable reports whether v is a constant f32 matrix.

@@ -5,7 +5,9 @@ import (
 	"unsafe"
 
 	"github.com/seed-c851cfd2/moec/codegen/plan/layout"
+	"github.com/seed-c851cfd2/moec/ir/ops"
 	"github.com/seed-c851cfd2/moec/ir/tensor"
+	"github.com/seed-c851cfd2/moec/runtime/cpu/act"
 	"github.com/seed-c851cfd2/moec/runtime/cpu/gemm"
 )
 
@@ -65,7 +67,7 @@ func (c *Call) f32(n int) []float32 {
 	return unsafe.Slice((*float32)(unsafe.Pointer(&c.Scratch[0])), n)
 }
 
-// bindLinear is MatMul by a packed matrix.
+// bindLinear is MatMul by a packed matrix, and Linear with its epilogue.
 func bindLinear(b *Binding) (Bound, error) {
 	w, err := b.matrix(1)
 	if err != nil {
@@ -73,10 +75,43 @@ func bindLinear(b *Binding) (Bound, error) {
 	}
 	m, _ := b.rows(0)
 	mul := &gemm.Mul{Kernels: b.Device.gemm, M: m, B: w}
+	if a, ok := b.Step.Attrs.(*ops.LinearAttrs); ok {
+		if mul.Act, err = activation(a.Activation); err != nil {
+			return Bound{}, err
+		}
+	}
 	need := mul.Scratch(b.Device.pool.Workers())
 	return Bound{Scratch: 4 * need, Run: func(c *Call) error {
 		mul.A = gemm.Rows{Data: tensor.Data[float32](c.Ins[0]), Stride: w.K}
 		mul.C = gemm.Rows{Data: tensor.Data[float32](c.Outs[0]), Stride: w.N}
+		mul.Bias, mul.Residual = nil, gemm.Rows{}
+		if len(c.Ins) > 2 && c.Ins[2] != nil {
+			mul.Bias = tensor.Data[float32](c.Ins[2])
+		}
+		if len(c.Ins) > 3 && c.Ins[3] != nil {
+			mul.Residual = gemm.Rows{Data: tensor.Data[float32](c.Ins[3]), Stride: w.N}
+		}
 		return mul.Run(b.Device.pool, c.f32(need))
 	}}, nil
+}
+
+// activation maps an op's activation to a kernel's; the empty name is the identity.
+func activation(a ops.Activation) (act.Kind, error) {
+	switch a {
+	case ops.ActNone, ops.ActIdentity:
+		return act.Identity, nil
+	case ops.ActReLU:
+		return act.Relu, nil
+	case ops.ActGELU:
+		return act.Gelu, nil
+	case ops.ActGELUTanh:
+		return act.GeluTanh, nil
+	case ops.ActSiLU:
+		return act.Silu, nil
+	case ops.ActSigmoid:
+		return act.Sigmoid, nil
+	case ops.ActTanh:
+		return act.Tanh, nil
+	}
+	return 0, fmt.Errorf("no kernel for activation %q", a)
 }
