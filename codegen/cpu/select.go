@@ -43,13 +43,14 @@ func NewSelector(precision string) (*Selector, error) {
 // the reference kernel.
 func rules() map[string]func(*Selector, *ir.Node) (Choice, bool) {
 	return map[string]func(*Selector, *ir.Node) (Choice, bool){
-		"MatMul":       matmul,
-		"moec::Linear": matmul,
-		"Reshape":      view,
-		"Squeeze":      view,
-		"Unsqueeze":    view,
-		"Flatten":      view,
-		"Identity":     view,
+		"MatMul":          matmul,
+		"moec::Linear":    matmul,
+		"moec::Attention": attention,
+		"Reshape":         view,
+		"Squeeze":         view,
+		"Unsqueeze":       view,
+		"Flatten":         view,
+		"Identity":        view,
 	}
 }
 

@@ -42,6 +42,7 @@ func table() []*Kernel {
 		{Name: plan.KernelRef, Bind: bindRef},
 		{Name: plan.KernelView, Bind: bindCopy},
 		{Name: "linear", Bind: bindLinear},
+		{Name: "attention", Bind: bindAttention},
 	}
 }
 

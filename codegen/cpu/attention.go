@@ -1,0 +1,16 @@
+package cpu
+
+import (
+	"github.com/seed-c851cfd2/moec/ir"
+	"github.com/seed-c851cfd2/moec/ir/tensor"
+)
+
+// attention takes f32 attention of any layout; the mask may be f32 or bool.
+func attention(_ *Selector, n *ir.Node) (Choice, bool) {
+	for _, v := range n.Inputs[:3] {
+		if v.Type.DType != tensor.F32 || !v.Type.Ranked {
+			return Choice{}, false
+		}
+	}
+	return Choice{Kernel: "attention", Note: "blocks of queries, no score matrix"}, true
+}

@@ -1,0 +1,177 @@
+package attn
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+	"unsafe"
+
+	"github.com/seed-c851cfd2/moec/runtime/cpu/gemm"
+	"github.com/seed-c851cfd2/moec/runtime/cpu/isa"
+	"github.com/seed-c851cfd2/moec/runtime/cpu/pool"
+)
+
+func aligned(n int) []float32 {
+	b := make([]float32, n+16)
+	off := int(-uintptr(unsafe.Pointer(&b[0]))&63) / 4
+	return b[off : off+n]
+}
+
+func random(rng *rand.Rand, n int) []float32 {
+	s := make([]float32, n)
+	for i := range s {
+		s[i] = float32(rng.NormFloat64())
+	}
+	return s
+}
+
+// reference is the definition, in float64.
+func reference(a *Attention, b, h, q int) []float64 {
+	kv := h / (a.Heads / a.KVHeads)
+	s := make([]float64, a.Keys)
+	top := math.Inf(-1)
+	for k := range s {
+		var dot float64
+		for d := range a.Dim {
+			dot += float64(a.Q.Data[a.Q.at(b, h, q)+d]) * float64(a.K.Data[a.K.at(b, kv, k)+d])
+		}
+		s[k] = dot * float64(a.Scale)
+		m := a.Mask
+		at := b*m.Batch + h*m.Head + q*m.Query + k*m.Key
+		if m.Add != nil {
+			s[k] += float64(m.Add[at])
+		}
+		if m.Keep != nil && !m.Keep[at] {
+			s[k] = float64(m.Fill)
+		}
+		if a.Causal && k > q {
+			s[k] = math.Inf(-1)
+		}
+		top = max(top, s[k])
+	}
+	out := make([]float64, a.VDim)
+	var sum float64
+	for k := range s {
+		p := math.Exp(s[k] - top)
+		if a.NaNToZero && p != p {
+			p = 0
+		}
+		sum += p
+		for d := range out {
+			if p != 0 {
+				out[d] += p * float64(a.V.Data[a.V.at(b, kv, k)+d])
+			}
+		}
+	}
+	for d := range out {
+		if out[d] /= sum; a.NaNToZero && sum == 0 {
+			out[d] = 0
+		}
+	}
+	return out
+}
+
+func TestAttentionAgainstDefinition(t *testing.T) {
+	base, err := isa.FromEnv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	for _, level := range isa.Levels() {
+		f, err := base.Cap(level)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ks := gemm.New(f)
+		for _, c := range []struct{ batch, heads, kv, sq, sk, d, dv int }{
+			{1, 1, 1, 1, 1, 1, 1}, {2, 4, 2, 7, 33, 8, 5}, {1, 3, 3, 49, 50, 32, 32}, {1, 2, 1, 3, 1100, 17, 40}, {2, 2, 2, 96, 600, 16, 16}, {0, 2, 2, 3, 3, 4, 4}, {1, 2, 2, 0, 3, 4, 4},
+		} {
+			for _, kind := range []string{"plain", "causal", "add", "keep", "blind"} {
+				t.Run(fmt.Sprintf("%s/%v/%s", level, c, kind), func(t *testing.T) {
+					a := &Attention{
+						Kernels: ks, Batch: c.batch, Heads: c.heads, KVHeads: c.kv, Queries: c.sq, Keys: c.sk, Dim: c.d, VDim: c.dv, Scale: 0.3,
+						Q:   View{random(rng, c.batch*c.sq*c.heads*c.d), c.sq * c.heads * c.d, c.d, c.heads * c.d},
+						K:   View{random(rng, c.batch*c.sk*c.kv*c.d), c.sk * c.kv * c.d, c.d, c.kv * c.d},
+						V:   View{random(rng, c.batch*c.kv*c.sk*c.dv), c.kv * c.sk * c.dv, c.sk * c.dv, c.dv},
+						Out: View{make([]float32, c.batch*c.sq*c.heads*c.dv), c.sq * c.heads * c.dv, c.dv, c.heads * c.dv},
+					}
+					switch kind {
+					case "causal":
+						a.Causal = true
+					case "add":
+						a.Mask = Mask{Add: random(rng, c.batch*c.sk), Batch: c.sk, Key: 1}
+						for i := range a.Mask.Add {
+							if i%5 == 1 {
+								a.Mask.Add[i] = float32(math.Inf(-1))
+							}
+						}
+					case "keep":
+						keep := make([]bool, c.sq*c.sk)
+						for i := range keep {
+							keep[i] = i%3 != 0 || i%c.sk == 0
+						}
+						a.Mask = Mask{Keep: keep, Query: c.sk, Key: 1, Fill: float32(math.Inf(-1))}
+					case "blind": // some queries see nothing
+						a.NaNToZero = true
+						keep := make([]bool, c.sq*c.sk)
+						for i := range keep {
+							keep[i] = c.sk > 0 && (i/c.sk)%2 == 0
+						}
+						a.Mask = Mask{Keep: keep, Query: c.sk, Key: 1, Fill: float32(math.Inf(-1))}
+					}
+					run(t, a)
+					for b := range c.batch {
+						for h := range c.heads {
+							for q := range c.sq {
+								want := reference(a, b, h, q)
+								got := a.Out.Data[a.Out.at(b, h, q):]
+								for d := range want {
+									if e := math.Abs(float64(got[d]) - want[d]); !(e <= 2e-5) {
+										t.Fatalf("(%d,%d,%d,%d) is %v, want %v", b, h, q, d, got[d], want[d])
+									}
+								}
+							}
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+func run(t *testing.T, a *Attention) {
+	t.Helper()
+	if err := a.Run(pool.Serial{}, aligned(a.Scratch(1))); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A query's bits depend on its own row only: not on the queries beside it.
+func TestQueriesAreIndependent(t *testing.T) {
+	f, err := isa.FromEnv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(3, 4))
+	const sq, sk, d = 101, 700, 32
+	a := &Attention{
+		Kernels: gemm.New(f), Batch: 1, Heads: 1, KVHeads: 1, Queries: sq, Keys: sk, Dim: d, VDim: d, Scale: 0.2,
+		Q: View{random(rng, sq*d), 0, 0, d}, K: View{random(rng, sk*d), 0, 0, d}, V: View{random(rng, sk*d), 0, 0, d},
+		Out: View{make([]float32, sq*d), 0, 0, d},
+	}
+	run(t, a)
+	whole := append([]float32(nil), a.Out.Data...)
+	for q := range sq {
+		one := *a
+		one.Queries = 1
+		one.Q.Data = a.Q.Data[q*d:]
+		one.Out.Data = make([]float32, d)
+		run(t, &one)
+		for j, x := range one.Out.Data {
+			if math.Float32bits(x) != math.Float32bits(whole[q*d+j]) {
+				t.Fatalf("query %d alone gives %v, among others %v", q, x, whole[q*d+j])
+			}
+		}
+	}
+}
