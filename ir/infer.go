@@ -13,6 +13,15 @@ func Infer(g *Graph) error {
 	return in.graph(g)
 }
 
+// Contents infers g like Infer and returns, besides, the elements of the small integer
+// values that inference knows as dims; an element of Size -1 without a name is unknown.
+// Values of g's subgraphs are among them.
+func Contents(g *Graph) (map[*Value][]Dim, error) {
+	in := inferrer{syms: map[*Value][]Dim{}}
+	err := in.graph(g)
+	return in.syms, err
+}
+
 // InferNode computes the output types of one node from its inputs' stored types,
 // without the symbolic contents that Infer tracks across nodes.
 func InferNode(n *Node) error {
