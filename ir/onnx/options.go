@@ -54,6 +54,10 @@ type Options struct {
 	// Weights replace initializers by name, for instance with a fine-tuned checkpoint;
 	// shape and element type must be those of the model.
 	Weights map[string]*tensor.Tensor
+	// Inputs names initializers that stay inputs of the graph. A model may list an
+	// initializer among its inputs: a default value that callers can override. It is
+	// imported as a constant, which optimises better, unless named here.
+	Inputs []string
 	// NoMap reads files into memory instead of mapping them. A mapping lasts as long as
 	// the process, because tensors view it.
 	NoMap bool

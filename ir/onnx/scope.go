@@ -2,6 +2,7 @@ package onnx
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/seed-c851cfd2/moec/ir"
@@ -123,7 +124,7 @@ func (s *scope) mainGraph(gp *onnxpb.GraphProto) error {
 		if err != nil {
 			return fmt.Errorf("graph input %s: %w", clip(name), err)
 		}
-		if c := s.values[name]; c != nil { // a default value: taken as the constant it is
+		if c := s.values[name]; c != nil && !slices.Contains(s.im.opt.Inputs, name) { // a default value
 			if bad := contradiction(c.Type, t); bad != nil {
 				return fmt.Errorf("%w: graph input %s is declared as %s, its initializer is %s", bad, clip(name), t, c.Type)
 			}
@@ -214,7 +215,7 @@ func (s *scope) outputs(gp *onnxpb.GraphProto) error {
 
 // body imports nodes, producers first.
 func (s *scope) body(list []*onnxpb.NodeProto) error {
-	list, err := sorted(list)
+	list, err := s.sorted(list)
 	if err != nil {
 		return err
 	}
@@ -266,11 +267,13 @@ func (s *scope) subgraph(gp *onnxpb.GraphProto) (*scope, error) {
 }
 
 // sorted puts producers before readers, keeping the file's order when it already does.
-func sorted(list []*onnxpb.NodeProto) ([]*onnxpb.NodeProto, error) {
+func (s *scope) sorted(list []*onnxpb.NodeProto) ([]*onnxpb.NodeProto, error) {
 	by := make(map[string]int, len(list))
 	for i, np := range list {
 		for _, o := range np.Output {
-			if _, dup := by[o]; !dup {
+			_, dup := by[o]
+			_, known := s.values[o] // then this node must not produce it, which is reported later
+			if !dup && !known {
 				by[o] = i
 			}
 		}

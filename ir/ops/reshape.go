@@ -122,6 +122,7 @@ func inferReshape(c *ir.InferCtx) error {
 	allowZero := c.Attrs.(*ReshapeAttrs).AllowZero
 	out := make([]ir.Dim, len(want))
 	free, frees := -1, 0 // a dim that the number of elements decides
+	inferred := 0
 	rest := ir.Known(1)
 	for i, w := range want {
 		d := w.dim
@@ -136,6 +137,10 @@ func inferReshape(c *ir.InferCtx) error {
 			}
 		case w.exact && w.dim.Size < -1:
 			return fmt.Errorf("%w: dimension %d in target shape", ir.ErrShape, w.dim.Size)
+		case w.exact && w.dim.Size == -1:
+			if inferred++; inferred > 1 {
+				return fmt.Errorf("%w: target shape has more than one -1", ir.ErrShape)
+			}
 		}
 		if !d.IsKnown() && d.Name == "" {
 			// -1, or a number not known here: either way what is left over, if alone.
