@@ -13,7 +13,7 @@ import (
 func bindAttention(b *Binding) (Bound, error) {
 	at := b.Step.Attrs.(*ops.FusedAttentionAttrs)
 	a := &attn.Attention{
-		Kernels: b.Device.gemm, Heads: int(at.Heads), KVHeads: int(at.KVHeads), Dim: int(at.HeadDim), VDim: int(at.VHeadDim),
+		Kernels: b.Device.gemm, Rows: b.Device.rows, Heads: int(at.Heads), KVHeads: int(at.KVHeads), Dim: int(at.HeadDim), VDim: int(at.VHeadDim),
 		Scale: at.Scale, Causal: at.Causal, NaNToZero: at.NaNToZero,
 	}
 	q, k, v := shapeOf(b.Ins[0]), shapeOf(b.Ins[1]), shapeOf(b.Ins[2])

@@ -10,12 +10,14 @@ import (
 	"github.com/seed-c851cfd2/moec/runtime/cpu/gemm"
 	"github.com/seed-c851cfd2/moec/runtime/cpu/isa"
 	"github.com/seed-c851cfd2/moec/runtime/cpu/pool"
+	"github.com/seed-c851cfd2/moec/runtime/cpu/rows"
 )
 
 // Device is the host as a session uses it: its threads and its kernels.
 type Device struct {
 	pool    *pool.Pool
 	gemm    *gemm.Kernels
+	rows    *rows.Kernels
 	kernels map[string]*Kernel
 }
 
@@ -29,7 +31,7 @@ func NewDevice(threads int) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Device{pool: pool.New(threads), gemm: gemm.New(features), kernels: map[string]*Kernel{}}
+	d := &Device{pool: pool.New(threads), gemm: gemm.New(features), rows: rows.New(features), kernels: map[string]*Kernel{}}
 	for _, k := range table() {
 		d.kernels[k.Name] = k
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/seed-c851cfd2/moec/codegen/plan/layout"
 	"github.com/seed-c851cfd2/moec/runtime/cpu/gemm"
 	"github.com/seed-c851cfd2/moec/runtime/cpu/pool"
+	"github.com/seed-c851cfd2/moec/runtime/cpu/rows"
 )
 
 // View reads a tensor [batch, head, position, dim] whose last axis is contiguous.
@@ -41,6 +42,7 @@ type Mask struct {
 // and Run. One goroutine at a time.
 type Attention struct {
 	Kernels        *gemm.Kernels
+	Rows           *rows.Kernels
 	Batch          int
 	Heads, KVHeads int // query head h reads key head h / (Heads/KVHeads)
 	Queries, Keys  int
@@ -163,13 +165,13 @@ func (a *Attention) attend(b, h, q0, q1 int, w []float32) {
 	kp, vp := a.panels(b, kv)
 	km := &layout.Matrix{Precision: layout.F32, K: a.Dim, N: a.Keys, F32: kp}
 	vm := &layout.Matrix{Precision: layout.F32, K: a.Keys, N: a.VDim, F32: vp}
-	rows := q1 - q0
+	count := q1 - q0
 	chunk := min(a.Keys, keyChunk)
 	sw, vw := layout.Cols(chunk), layout.Cols(a.VDim)
 	scores, w := w[:queryBlock*sw], w[queryBlock*sw:]
 	acc, w := w[:queryBlock*vw], w[queryBlock*vw:]
 	top, sum := w[:queryBlock], w[queryBlock:2*queryBlock]
-	for i := range rows {
+	for i := range count {
 		top[i], sum[i] = float32(math.Inf(-1)), 0
 	}
 	keys := a.Keys
@@ -179,41 +181,38 @@ func (a *Attention) attend(b, h, q0, q1 int, w []float32) {
 	for k0 := 0; k0 < keys; k0 += chunk {
 		k1 := min(k0+chunk, a.Keys)
 		a.Kernels.Run(&gemm.Block{
-			A: a.Kernels.Prepare(layout.F32, gemm.Rows{Data: a.Q.Data[a.Q.at(b, h, q0):], Stride: a.Q.Pos}, rows, a.Dim, nil, nil),
-			M: rows, B: km, N0: k0, N1: k1, K1: a.Dim,
+			A: a.Kernels.Prepare(layout.F32, gemm.Rows{Data: a.Q.Data[a.Q.at(b, h, q0):], Stride: a.Q.Pos}, count, a.Dim, nil, nil),
+			M: count, B: km, N0: k0, N1: k1, K1: a.Dim,
 			C: gemm.Rows{Data: scores, Stride: sw},
 		})
-		for i := range rows {
+		for i := range count {
 			s := scores[i*sw : i*sw+k1-k0]
 			n := a.mask(s, b, h, q0+i, k0)
 			was := top[i]
-			m := max32(s[:n], was)
+			m := a.Rows.Max(s[:n], was)
 			l, scale := float32(0), float32(1)
 			if math.IsInf(float64(m), -1) {
 				clear(s)
 			} else {
-				l = expSum(s[:n], m)
+				l = a.Rows.ExpSum(s[:n], m)
 				clear(s[n:])
-				scale = exp32(was - m)
+				scale = rows.Exp(was - m)
 			}
 			top[i] = m
 			if k0 > 0 {
 				sum[i] = sum[i]*scale + l
-				row := acc[i*vw : i*vw+a.VDim]
-				for j := range row {
-					row[j] *= scale
-				}
+				a.Rows.Scale(acc[i*vw:i*vw+a.VDim], scale)
 			} else {
 				sum[i] = l
 			}
 		}
 		a.Kernels.Run(&gemm.Block{
-			A: a.Kernels.Prepare(layout.F32, gemm.Rows{Data: scores, Stride: sw}, rows, k1-k0, nil, nil),
-			M: rows, B: vm, N0: 0, N1: a.VDim, K0: k0, K1: k1,
+			A: a.Kernels.Prepare(layout.F32, gemm.Rows{Data: scores, Stride: sw}, count, k1-k0, nil, nil),
+			M: count, B: vm, N0: 0, N1: a.VDim, K0: k0, K1: k1,
 			C: gemm.Rows{Data: acc, Stride: vw}, Add: k0 > 0,
 		})
 	}
-	for i := range rows {
+	for i := range count {
 		out := a.Out.Data[a.Out.at(b, h, q0+i):][:a.VDim]
 		row := acc[i*vw : i*vw+a.VDim]
 		switch {
@@ -266,14 +265,4 @@ func (a *Attention) mask(s []float32, b, h, q, k0 int) int {
 		}
 	}
 	return n
-}
-
-// max32 is the largest of m and s; NaN in s makes it NaN only if nothing is larger.
-func max32(s []float32, m float32) float32 {
-	for _, x := range s {
-		if x > m {
-			m = x
-		}
-	}
-	return m
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/seed-c851cfd2/moec/runtime/cpu/gemm"
 	"github.com/seed-c851cfd2/moec/runtime/cpu/isa"
 	"github.com/seed-c851cfd2/moec/runtime/cpu/pool"
+	"github.com/seed-c851cfd2/moec/runtime/cpu/rows"
 )
 
 func aligned(n int) []float32 {
@@ -90,7 +91,7 @@ func TestAttentionAgainstDefinition(t *testing.T) {
 			for _, kind := range []string{"plain", "causal", "add", "keep", "blind"} {
 				t.Run(fmt.Sprintf("%s/%v/%s", level, c, kind), func(t *testing.T) {
 					a := &Attention{
-						Kernels: ks, Batch: c.batch, Heads: c.heads, KVHeads: c.kv, Queries: c.sq, Keys: c.sk, Dim: c.d, VDim: c.dv, Scale: 0.3,
+						Kernels: ks, Rows: rows.New(f), Batch: c.batch, Heads: c.heads, KVHeads: c.kv, Queries: c.sq, Keys: c.sk, Dim: c.d, VDim: c.dv, Scale: 0.3,
 						Q:   View{random(rng, c.batch*c.sq*c.heads*c.d), c.sq * c.heads * c.d, c.d, c.heads * c.d},
 						K:   View{random(rng, c.batch*c.sk*c.kv*c.d), c.sk * c.kv * c.d, c.d, c.kv * c.d},
 						V:   View{random(rng, c.batch*c.kv*c.sk*c.dv), c.kv * c.sk * c.dv, c.sk * c.dv, c.dv},
@@ -156,7 +157,7 @@ func TestQueriesAreIndependent(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	const sq, sk, d = 101, 700, 32
 	a := &Attention{
-		Kernels: gemm.New(f), Batch: 1, Heads: 1, KVHeads: 1, Queries: sq, Keys: sk, Dim: d, VDim: d, Scale: 0.2,
+		Kernels: gemm.New(f), Rows: rows.New(f), Batch: 1, Heads: 1, KVHeads: 1, Queries: sq, Keys: sk, Dim: d, VDim: d, Scale: 0.2,
 		Q: View{random(rng, sq*d), 0, 0, d}, K: View{random(rng, sk*d), 0, 0, d}, V: View{random(rng, sk*d), 0, 0, d},
 		Out: View{make([]float32, sq*d), 0, 0, d},
 	}

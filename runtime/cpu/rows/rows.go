@@ -1,0 +1,152 @@
+// Package rows works on rows of floats: sums, maxima, exponentials and normalisation,
+// vectorised where the CPU allows. A row's result depends on its own contents and
+// length alone (per instruction set), not on its place in memory or beside what it lies.
+package rows
+
+import (
+	"math"
+
+	"github.com/seed-c851cfd2/moec/runtime/cpu/isa"
+)
+
+// Kernels is a set of row kernels for the features of a CPU; immutable.
+type Kernels struct{ feat isa.Features }
+
+// New picks the kernels that f allows.
+func New(f isa.Features) *Kernels { return &Kernels{f} }
+
+// Add sets dst to x + y, element by element; dst may be either.
+func (k *Kernels) Add(dst, x, y []float32) {
+	x, y = x[:len(dst)], y[:len(dst)]
+	if len(dst) == 0 || k.addVector(dst, x, y) {
+		return
+	}
+	for i := range dst {
+		dst[i] = x[i] + y[i]
+	}
+}
+
+// Sum adds up x.
+func (k *Kernels) Sum(x []float32) float32 {
+	if len(x) == 0 {
+		return 0
+	}
+	if s, ok := k.sumVector(x); ok {
+		return s
+	}
+	var s [8]float32
+	for i, v := range x {
+		s[i&7] += v
+	}
+	return (s[0] + s[4]) + (s[1] + s[5]) + ((s[2] + s[6]) + (s[3] + s[7]))
+}
+
+// Squares adds up (x - mean)^2.
+func (k *Kernels) Squares(x []float32, mean float32) float32 {
+	if len(x) == 0 {
+		return 0
+	}
+	if s, ok := k.squaresVector(x, mean); ok {
+		return s
+	}
+	var s [8]float32
+	for i, v := range x {
+		d := v - mean
+		s[i&7] += d * d
+	}
+	return (s[0] + s[4]) + (s[1] + s[5]) + ((s[2] + s[6]) + (s[3] + s[7]))
+}
+
+// Affine sets dst to (x-mean)*factor*scale + bias, element by element.
+func (k *Kernels) Affine(dst, x []float32, mean, factor float32, scale, bias []float32) {
+	x, scale, bias = x[:len(dst)], scale[:len(dst)], bias[:len(dst)]
+	if len(dst) == 0 || k.affineVector(dst, x, mean, factor, scale, bias) {
+		return
+	}
+	for i, v := range x {
+		dst[i] = (v-mean)*factor*scale[i] + bias[i]
+	}
+}
+
+// Max is the largest of floor and x; NaN in x is passed over.
+func (k *Kernels) Max(x []float32, floor float32) float32 {
+	if len(x) == 0 {
+		return floor
+	}
+	if m, ok := k.topVector(x, floor); ok {
+		return m
+	}
+	for _, v := range x {
+		if v > floor {
+			floor = v
+		}
+	}
+	return floor
+}
+
+// ExpSum sets every x to e^(x-top) and returns their sum. No x may be greater than top;
+// more than 87.3 below it the result is 0. The error is below 2 units in the last place.
+func (k *Kernels) ExpSum(x []float32, top float32) float32 {
+	if len(x) == 0 {
+		return 0
+	}
+	if s, ok := k.expSumVector(x, top); ok {
+		return s
+	}
+	var sum float32
+	for i, v := range x {
+		e := Exp(v - top)
+		x[i] = e
+		sum += e
+	}
+	return sum
+}
+
+// Scale multiplies x by factor.
+func (k *Kernels) Scale(x []float32, factor float32) {
+	if len(x) == 0 || k.scaleVector(x, factor) {
+		return
+	}
+	for i := range x {
+		x[i] *= factor
+	}
+}
+
+// Softmax replaces a row by its softmax. A row of only -Inf, and a row with a NaN or
+// +Inf, becomes NaN, as the formula gives.
+func (k *Kernels) Softmax(x []float32) {
+	top := k.Max(x, float32(math.Inf(-1)))
+	if math.IsInf(float64(top), 0) {
+		for i := range x {
+			x[i] = float32(math.NaN())
+		}
+		return
+	}
+	k.Scale(x, 1/k.ExpSum(x, top))
+}
+
+// Exp is e^x for x <= 0 or NaN, by the formula of the vector kernels.
+func Exp(x float32) float32 {
+	if x < -87.3 {
+		return 0
+	}
+	if x != x || x > 0 {
+		return float32(math.Exp(float64(x)))
+	}
+	n := float32(int32(x*math.Log2E - 0.5))
+	r := x - n*ln2Hi
+	r -= n * ln2Lo
+	p := float32(0.001375138177536428)
+	p = p*r + 0.00836892332881689
+	p = p*r + 0.04166953265666962
+	p = p*r + 0.166665181517601
+	p = p*r + 0.49999988079071045
+	p = p*r + 1
+	p = p*r + 1
+	return p * math.Float32frombits(uint32(int32(n)+127)<<23)
+}
+
+const (
+	ln2Hi = 0.693145751953125      // 11 bits: n*ln2Hi is exact
+	ln2Lo = 1.4286068202862268e-06 // ln 2 - ln2Hi
+)

@@ -1,0 +1,127 @@
+package rows
+
+//go:generate go run ./gen
+
+// lanes is a mask of 8 set lanes and 8 clear ones; &lanes[8] less 4n bytes is the start
+// of a mask of n lanes.
+var lanes = [16]int32{-1, -1, -1, -1, -1, -1, -1, -1}
+
+func (k *Kernels) addVector(dst, x, y []float32) bool {
+	switch {
+	case k.feat.AVX512:
+		addZ(&dst[0], len(dst), &x[0], &y[0], &lanes[8])
+		return true
+	case k.feat.AVX2:
+		addY(&dst[0], len(dst), &x[0], &y[0], &lanes[8])
+		return true
+	}
+	return false
+}
+
+func (k *Kernels) sumVector(x []float32) (float32, bool) {
+	switch {
+	case k.feat.AVX512:
+		return sumZ(&x[0], len(x), &lanes[8]), true
+	case k.feat.AVX2:
+		return sumY(&x[0], len(x), &lanes[8]), true
+	}
+	return 0, false
+}
+
+func (k *Kernels) squaresVector(x []float32, mean float32) (float32, bool) {
+	switch {
+	case k.feat.AVX512:
+		return squaresZ(&x[0], len(x), mean, &lanes[8]), true
+	case k.feat.AVX2:
+		return squaresY(&x[0], len(x), mean, &lanes[8]), true
+	}
+	return 0, false
+}
+
+func (k *Kernels) affineVector(dst, x []float32, mean, factor float32, scale, bias []float32) bool {
+	switch {
+	case k.feat.AVX512:
+		affineZ(&dst[0], len(dst), &x[0], mean, factor, &scale[0], &bias[0], &lanes[8])
+		return true
+	case k.feat.AVX2:
+		affineY(&dst[0], len(dst), &x[0], mean, factor, &scale[0], &bias[0], &lanes[8])
+		return true
+	}
+	return false
+}
+
+func (k *Kernels) topVector(x []float32, floor float32) (float32, bool) {
+	switch {
+	case k.feat.AVX512:
+		return topZ(&x[0], len(x), floor, &lanes[8]), true
+	case k.feat.AVX2:
+		return topY(&x[0], len(x), floor, &lanes[8]), true
+	}
+	return 0, false
+}
+
+func (k *Kernels) expSumVector(x []float32, top float32) (float32, bool) {
+	switch {
+	case k.feat.AVX512:
+		return expSumZ(&x[0], len(x), top, &lanes[8]), true
+	case k.feat.AVX2:
+		return expSumY(&x[0], len(x), top, &lanes[8]), true
+	}
+	return 0, false
+}
+
+func (k *Kernels) scaleVector(x []float32, factor float32) bool {
+	switch {
+	case k.feat.AVX512:
+		scaleZ(&x[0], len(x), factor, &lanes[8])
+		return true
+	case k.feat.AVX2:
+		scaleY(&x[0], len(x), factor, &lanes[8])
+		return true
+	}
+	return false
+}
+
+// The loops; see gen. mask is read by the AVX2 versions only.
+
+//go:noescape
+func addZ(dst *float32, n int, x, y *float32, mask *int32)
+
+//go:noescape
+func addY(dst *float32, n int, x, y *float32, mask *int32)
+
+//go:noescape
+func sumZ(x *float32, n int, mask *int32) float32
+
+//go:noescape
+func sumY(x *float32, n int, mask *int32) float32
+
+//go:noescape
+func squaresZ(x *float32, n int, mean float32, mask *int32) float32
+
+//go:noescape
+func squaresY(x *float32, n int, mean float32, mask *int32) float32
+
+//go:noescape
+func affineZ(dst *float32, n int, x *float32, mean, factor float32, scale, bias *float32, mask *int32)
+
+//go:noescape
+func affineY(dst *float32, n int, x *float32, mean, factor float32, scale, bias *float32, mask *int32)
+
+//go:noescape
+func topZ(x *float32, n int, floor float32, mask *int32) float32
+
+//go:noescape
+func topY(x *float32, n int, floor float32, mask *int32) float32
+
+//go:noescape
+func expSumZ(x *float32, n int, top float32, mask *int32) float32
+
+//go:noescape
+func expSumY(x *float32, n int, top float32, mask *int32) float32
+
+//go:noescape
+func scaleZ(x *float32, n int, factor float32, mask *int32)
+
+//go:noescape
+func scaleY(x *float32, n int, factor float32, mask *int32)

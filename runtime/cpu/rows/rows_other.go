@@ -1,0 +1,19 @@
+//go:build !amd64
+
+package rows
+
+func (k *Kernels) addVector(dst, x, y []float32) bool { return false }
+
+func (k *Kernels) sumVector(x []float32) (float32, bool) { return 0, false }
+
+func (k *Kernels) squaresVector(x []float32, mean float32) (float32, bool) { return 0, false }
+
+func (k *Kernels) affineVector(dst, x []float32, mean, factor float32, scale, bias []float32) bool {
+	return false
+}
+
+func (k *Kernels) topVector(x []float32, floor float32) (float32, bool) { return 0, false }
+
+func (k *Kernels) expSumVector(x []float32, top float32) (float32, bool) { return 0, false }
+
+func (k *Kernels) scaleVector(x []float32, factor float32) bool { return false }
