@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/seed-c851cfd2/moec/codegen"
+	"github.com/seed-c851cfd2/moec/codegen/plan"
+	"github.com/seed-c851cfd2/moec/ir"
+	"github.com/seed-c851cfd2/moec/ir/eval"
+	"github.com/seed-c851cfd2/moec/ir/tensor"
+	"github.com/seed-c851cfd2/moec/passes"
+	"github.com/seed-c851cfd2/moec/runtime"
+)
+
+type compileArgs struct {
+	model, out string
+	target     codegen.Target
+	recipe     string
+	export     string
+	dump       string
+	check      bool
+	noParity   bool
+}
+
+func (a *app) compileCommand() *cobra.Command {
+	var c compileArgs
+	cmd := &cobra.Command{
+		Use:   "compile MODEL.onnx -o OUT.moec",
+		Short: "Compile a model file to an artifact (or, with -o X.onnx, to optimised ONNX)",
+		Args:  exactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c.model = args[0]
+			if c.out == "" {
+				c.out = strings.TrimSuffix(c.model, ".onnx") + ".moec"
+			}
+			return a.compile(cmd.Context(), c)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVarP(&c.out, "output", "o", "", "the artifact to write (default: MODEL.moec); a name in .onnx exports instead")
+	f.StringVar(&c.target.Device, "target", "cpu", "cpu or cuda")
+	f.StringVar(&c.target.GPU, "gpu", "generic", "GPU the cuda plan is made for: 3090, a100, h100, h200, generic")
+	f.StringVar(&c.target.Precision, "precision", "f32", "f32, f16 (cuda), bf16 or int8 (cpu)")
+	f.StringVar(&c.recipe, "recipe", "", "recipe (TOML) of approximate rewrites")
+	f.StringVar(&c.export, "export", "portable", "bodies of moec ops in ONNX: portable, gather or ort")
+	f.StringVar(&c.dump, "dump", "", "write the graph after every pass, and one HTML page, into this folder")
+	f.BoolVar(&c.check, "check", false, "validate every pass and the final program on random inputs")
+	f.BoolVar(&c.noParity, "no-parity", false, "skip the closing comparison with the reference interpreter")
+	a.addLimits(cmd)
+	return cmd
+}
+
+func (a *app) compile(ctx context.Context, c compileArgs) error {
+	start := time.Now()
+	g, err := a.loadGraph(ctx, c.model)
+	if err != nil {
+		return err
+	}
+	imported := passes.CountNodes(g)
+	opts := passes.Default()
+	var check *passes.Check
+	if c.check {
+		check = &passes.Check{Seed: 1, Eval: func(ctx context.Context, g *ir.Graph, ins []*tensor.Tensor) ([]*tensor.Tensor, error) {
+			return eval.Run(ctx, g, ins, eval.Options{MaxElems: a.maxElems()})
+		}}
+		opts.Check, opts.Verify = check, true
+	}
+	rep, err := passes.Run(ctx, g, opts)
+	if err != nil {
+		return withFile(c.model, err)
+	}
+	if strings.HasSuffix(c.out, ".onnx") {
+		return a.export(ctx, c, g, imported, start)
+	}
+	p, err := codegen.Compile(ctx, g, c.target)
+	if err != nil {
+		return withFile(c.model, err)
+	}
+	if p.Source, err = sourceOf(c.model); err != nil {
+		return err
+	}
+	if len(rep.Receipts) > 0 {
+		if p.Receipts, err = json.Marshal(rep.Receipts); err != nil {
+			return err
+		}
+	}
+	if err := plan.Save(c.out, p); err != nil {
+		return err
+	}
+	fmt.Fprintf(a.out, "%s: %d nodes to %d steps, %.1f MB of weights, in %s\n", c.out, imported, len(p.Main().Steps), float64(p.WeightBytes())/1e6, time.Since(start).Round(time.Millisecond))
+	if check != nil {
+		a.logf("check: every pass kept its promise")
+	}
+	if c.noParity {
+		return nil
+	}
+	return a.parity(ctx, c)
+}
+
+// parity runs the artifact and, on the model as imported, the reference interpreter on
+// the same random inputs, and prints how far apart they are.
+func (a *app) parity(ctx context.Context, c compileArgs) error {
+	g, err := a.loadGraph(ctx, c.model)
+	if err != nil {
+		return err
+	}
+	ins := passes.RandomInputs(g, nil, 1)
+	want, err := eval.Run(ctx, g, ins, eval.Options{MaxElems: a.maxElems()})
+	if err != nil {
+		a.logf("parity: not measured: the model does not run on random inputs: %v", err)
+		return nil
+	}
+	p, err := plan.Open(c.out, a.ops)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	s, err := runtime.New(p, runtime.Options{MaxElems: a.maxElems()})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	outs := make([]*tensor.Tensor, len(want))
+	if err := s.RunTo(ctx, ins, outs, nil); err != nil {
+		return withFile(c.out, err)
+	}
+	worst := difference{Cosine: 1}
+	for i, w := range want {
+		d := compareTensors(g.Outputs[i].Name, outs[i], w, 0, 0)
+		if d.Problem != "" {
+			return fmt.Errorf("parity: output %q: %s", d.Name, d.Problem)
+		}
+		if d.MaxAbs > worst.MaxAbs || worst.Name == "" {
+			worst = d
+		}
+	}
+	fmt.Fprintf(a.out, "parity: largest difference %.3g at output %q (cosine %.6f) against the reference interpreter on random inputs %s\n",
+		worst.MaxAbs, worst.Name, worst.Cosine, shapesText(g.Inputs, ins))
+	return nil
+}
+
+func shapesText(vs []*ir.Value, ins []*tensor.Tensor) string {
+	s := make([]string, len(ins))
+	for i, t := range ins {
+		s[i] = vs[i].Name + " " + t.String()
+	}
+	return strings.Join(s, ", ")
+}

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sort"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/seed-c851cfd2/moec/codegen/plan"
+	"github.com/seed-c851cfd2/moec/ir/tensor"
+	rt "github.com/seed-c851cfd2/moec/runtime"
+)
+
+type profileArgs struct {
+	model   string
+	in      []string
+	threads int
+	runs    int
+	top     int
+	trace   string
+	seed    uint64
+}
+
+func (a *app) profileCommand() *cobra.Command {
+	var p profileArgs
+	cmd := &cobra.Command{
+		Use:   "profile MODEL --in NAME=rand:SHAPE ...",
+		Short: "Show where the time goes, node by node under your names",
+		Long: "profile times each step of the plan. Sums of node times do not compare two models: use moec bench\n" +
+			"for that. --trace writes events that https://ui.perfetto.dev opens.",
+		Args: exactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			p.model = args[0]
+			return a.profile(cmd.Context(), p)
+		},
+	}
+	f := cmd.Flags()
+	f.StringArrayVar(&p.in, "in", nil, inHelp)
+	f.IntVar(&p.threads, "threads", 0, "worker threads; 0: one per processor")
+	f.IntVar(&p.runs, "runs", 10, "runs to average over")
+	f.IntVar(&p.top, "top", 30, "how many steps to print; 0: all")
+	f.StringVar(&p.trace, "trace", "", "write a Chrome trace of the last run to this file")
+	f.Uint64Var(&p.seed, "seed", 1, "seed of rand: inputs")
+	a.addLimits(cmd)
+	return cmd
+}
+
+func (a *app) profile(ctx context.Context, p profileArgs) error {
+	s, done, err := a.session(ctx, p.model, p.threads)
+	if err != nil {
+		return err
+	}
+	defer done()
+	in, err := readInputs(p.in, s.Inputs(), p.seed)
+	if err != nil {
+		return err
+	}
+	ins := make([]*tensor.Tensor, len(s.Inputs()))
+	for i, port := range s.Inputs() {
+		ins[i] = in[port.Name]
+	}
+	outs := make([]*tensor.Tensor, len(s.Outputs()))
+	if err := s.RunTo(ctx, ins, outs, nil); err != nil {
+		return withFile(p.model, err)
+	}
+	took := map[*plan.Step]time.Duration{}
+	var order []*plan.Step
+	var total time.Duration
+	obs := &rt.Observer{Step: func(st *plan.Step, _ time.Time, d time.Duration) {
+		if _, ok := took[st]; !ok {
+			order = append(order, st)
+		}
+		took[st] += d
+		total += d
+	}}
+	for range p.runs {
+		if err := s.RunTo(ctx, ins, outs, obs); err != nil {
+			return err
+		}
+	}
+	if p.trace != "" {
+		if err := writeTrace(ctx, s, ins, outs, p.trace); err != nil {
+			return err
+		}
+		a.logf("trace: %s (open it at https://ui.perfetto.dev)", p.trace)
+	}
+	sort.SliceStable(order, func(i, j int) bool { return took[order[i]] > took[order[j]] })
+	w := tabwriter.NewWriter(a.out, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(w, "ms\tshare\tkernel\top\tnodes")
+	for i, st := range order {
+		if p.top > 0 && i == p.top {
+			fmt.Fprintf(w, "\t\t\t\t(%d more steps; --top 0 shows all)\n", len(order)-i)
+			break
+		}
+		ms := float64(took[st].Nanoseconds()) / 1e6 / float64(p.runs)
+		fmt.Fprintf(w, "%.3f\t%.1f%%\t%s\t%s\t%s\n", ms, 100*float64(took[st])/float64(total), st.Kernel, st.Op, strings.Join(st.Origin, " "))
+	}
+	fmt.Fprintf(w, "%.3f\t100%%\ttotal\t\t%d steps\n", float64(total.Nanoseconds())/1e6/float64(p.runs), len(order))
+	return w.Flush()
+}
+
+func writeTrace(ctx context.Context, s *rt.Session, ins, outs []*tensor.Tensor, path string) error {
+	t := rt.NewTrace()
+	if err := s.RunTo(ctx, ins, outs, t.Observer()); err != nil {
+		return err
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	if err := t.Write(f); err != nil {
+		f.Close()
+		return err
+	}
+	return f.Close()
+}

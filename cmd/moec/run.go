@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/seed-c851cfd2/moec/ir/tensor"
+	"github.com/seed-c851cfd2/moec/ir/tensorio"
+	"github.com/seed-c851cfd2/moec/runtime"
+)
+
+type runArgs struct {
+	model   string
+	in      []string
+	out     string
+	threads int
+	device  string
+	seed    uint64
+}
+
+func (a *app) runCommand() *cobra.Command {
+	var r runArgs
+	cmd := &cobra.Command{
+		Use:   "run MODEL --in NAME=@FILE ... [--out DIR|FILE.npz]",
+		Short: "Run a .onnx or .moec on given inputs",
+		Example: "  moec run m.onnx --in ids=@ids.npy --out result.npz\n" +
+			"  moec run m.moec --in input_ids=rand:1x16 --in attention_mask=rand:1x16",
+		Args: exactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r.model = args[0]
+			return a.run(cmd.Context(), r)
+		},
+	}
+	f := cmd.Flags()
+	f.StringArrayVar(&r.in, "in", nil, inHelp)
+	f.StringVar(&r.out, "out", "", "write outputs: a folder for NAME.npy files, or FILE.npz")
+	f.IntVar(&r.threads, "threads", 0, "worker threads; 0: one per processor")
+	f.StringVar(&r.device, "device", "cpu", "cpu, emu or cuda")
+	f.Uint64Var(&r.seed, "seed", 1, "seed of rand: inputs")
+	a.addLimits(cmd)
+	return cmd
+}
+
+func (a *app) run(ctx context.Context, r runArgs) error {
+	s, done, err := a.open(ctx, r.model, r.device, r.threads)
+	if err != nil {
+		return err
+	}
+	defer done()
+	in, err := readInputs(r.in, s.Inputs(), r.seed)
+	if err != nil {
+		return err
+	}
+	outs, err := s.Run(ctx, in)
+	if err != nil {
+		return withFile(r.model, err)
+	}
+	var list []tensorio.Named
+	for _, p := range s.Outputs() {
+		list = append(list, tensorio.Named{Name: p.Name, Tensor: outs[p.Name]})
+	}
+	if r.out != "" {
+		return writeOutputs(r.out, list)
+	}
+	for _, o := range list {
+		fmt.Fprintf(a.out, "%s: %s\n", o.Name, summary(o.Tensor))
+	}
+	return nil
+}
+
+// runner is a model opened on some device.
+type runner interface {
+	Inputs() []runtime.Port
+	Outputs() []runtime.Port
+	Run(ctx context.Context, in map[string]*tensor.Tensor) (map[string]*tensor.Tensor, error)
+}
+
+// open prepares a model for a device by name.
+func (a *app) open(ctx context.Context, model, device string, threads int) (runner, func(), error) {
+	switch device {
+	case "", "cpu":
+		return a.session(ctx, model, threads)
+	}
+	return nil, nil, fmt.Errorf("%w: this build has no device %q; moec devices lists what is there", errNoDevice, device)
+}
