@@ -14,9 +14,10 @@ func groups() [][]*ir.Op {
 	return [][]*ir.Op{
 		unaryMathOps(), activationOps(), arithmeticOps(), compareOps(), bitwiseOps(), variadicOps(), whereOps(), castOps(),
 		identityOps(), shapeOps(), reshapeOps(), squeezeOps(), transposeOps(), concatOps(), splitOps(), sliceOps(),
-		expandOps(), fillOps(), gatherOps(),
-		reduceOps(),
-		matmulOps(), gemmOps(),
+		expandOps(), fillOps(), gatherOps(), scatterOps(), tensorScatterOps(), padOps(), oneHotOps(), rearrangeOps(),
+		selectOps(), uniqueOps(), topKOps(), reduceOps(), argReduceOps(), cumulativeOps(),
+		matmulOps(), gemmOps(), matmulIntegerOps(), einsumOps(), detOps(), quantizeOps(), randomOps(), stringOps(),
+		microsoftGeluOps(), microsoftMatMulOps(),
 		convOps(),
 		convTransposeOps(),
 		convIntOps(),
