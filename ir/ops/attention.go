@@ -164,6 +164,13 @@ func evalAttention[T realElem](c *ir.EvalCtx) error {
 		return err
 	}
 	at.round = roundTo(c.In(0).DType())
+	if at.roundExp = at.round; a.SoftmaxPrecision != nil {
+		dt, ok := tensor.FromONNX(int(*a.SoftmaxPrecision))
+		if !ok || !dt.IsFloat() {
+			return fmt.Errorf("%w: softmax_precision %d", ir.ErrAttr, *a.SoftmaxPrecision)
+		}
+		at.roundExp = roundTo(dt)
+	}
 	return runAttention(c, at, c.In(0), c.In(1).DType(), c.In(2).DType(), scoreStage(a.QKMatmulOutputMode))
 }
 

@@ -119,8 +119,31 @@ type attend[T realElem] struct {
 	// tap sees the rows of scores at the stage asked for.
 	stage scoreStage
 	tap   func(b, h, i int, row []float64)
-	// round, when not nil, rounds probabilities to the type they are kept in.
+	// round, when not nil, rounds scores and probabilities to the 16-bit type they are
+	// kept in.
 	round func(float64) float64
+	// roundExp, when not nil, is the 16-bit precision the softmax itself is done in.
+	roundExp func(float64) float64
+}
+
+// prescale multiplies queries and keys by the root of the scale, each rounded to the
+// 16-bit type: the operator asks for it, so that products do not overflow.
+func (a *attend[T]) prescale() {
+	root := a.round(math.Sqrt(a.scale))
+	for _, h := range []*heads[T]{&a.q, &a.k} {
+		h.v = mapTo(h.v, func(x T) T { return T(a.round(float64(x) * root)) })
+	}
+	a.scale = 1
+}
+
+// rounded rounds a row in place where the type asks for it.
+func (a *attend[T]) rounded(row []float64) {
+	if a.round == nil {
+		return
+	}
+	for i, x := range row {
+		row[i] = a.round(x)
+	}
 }
 
 // check refuses operands whose sizes do not fit together.
@@ -139,7 +162,10 @@ func (a *attend[T]) check() error {
 }
 
 // run calls put with every output row. A row whose keys are all forbidden is zero.
-func (a *attend[T]) run(out heads[T]) {
+func (a attend[T]) run(out heads[T]) {
+	if a.round != nil {
+		a.prescale()
+	}
 	n := a.k.seq
 	row, bias := make([]float64, n), make([]float64, n)
 	acc := make([]float64, a.v.size)
@@ -156,6 +182,7 @@ func (a *attend[T]) run(out heads[T]) {
 				for j := range row {
 					row[j] = dot(q, a.k.at(b, h/group, j)) * a.scale
 				}
+				a.rounded(row)
 				tap(scoreRaw, b, h, i)
 				if a.softcap > 0 {
 					for j, s := range row {
@@ -170,20 +197,19 @@ func (a *attend[T]) run(out heads[T]) {
 					row[j] += m
 					masked = masked && math.IsInf(m, -1)
 				}
+				a.rounded(row)
 				tap(scoreBiased, b, h, i)
 				switch {
 				case masked:
 					clear(row)
 				case a.sink != nil:
 					softmaxSink(row, a.sink(h))
+				case a.roundExp != nil:
+					softmaxRounded(row, a.roundExp)
 				default:
 					softmaxRow(row)
 				}
-				if a.round != nil {
-					for j, p := range row {
-						row[j] = a.round(p)
-					}
-				}
+				a.rounded(row)
 				tap(scoreProb, b, h, i)
 				clear(acc)
 				for j, p := range row {
@@ -199,6 +225,19 @@ func (a *attend[T]) run(out heads[T]) {
 				}
 			}
 		}
+	}
+}
+
+// softmaxRounded is softmaxRow with every intermediate rounded.
+func softmaxRounded(row []float64, round func(float64) float64) {
+	m, sum := maxOf(row), 0.0
+	for i, x := range row {
+		row[i] = round(math.Exp(round(x - m)))
+		sum += row[i]
+	}
+	sum = round(sum)
+	for i, x := range row {
+		row[i] = x / sum
 	}
 }
 
