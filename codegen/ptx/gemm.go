@@ -113,13 +113,9 @@ func packMatrix(dt tensor.DType, k, n, rowStride, colStride int) *Pack {
 type gemmKernel struct {
 	*builder
 	Gemm
-	tile   Tile
-	format asm.Format // of tensor-core products
-	m, n   asm.U32
-	row0   asm.U32 // first row of this warp's outputs, for this lane
-	col0   asm.U32
-	acc    [][]asm.F32
-	epi    epilogue
+	*core
+	m, n asm.U32
+	epi  epilogue
 }
 
 // check validates the spec and fills defaults.
@@ -190,21 +186,12 @@ func (g Gemm) Kernel() (*Kernel, error) {
 		name = "gemm_" + g.Math.String()
 	}
 	t := g.Tile
-	w := &gemmKernel{builder: newKernel(name, t.threads()), Gemm: g, tile: t}
+	w := &gemmKernel{builder: newKernel(name, t.threads()), Gemm: g}
 	w.doc("%s: C[%v,%v] = A[.,%v] B, %s, tile %s", name, g.M, g.N, g.K, g.Math, t)
 	batch := Elems(g.Batch)
 	w.k.Grid = [3]Expr{g.M.CeilDiv(t.M), g.N.CeilDiv(t.N), batch}
 	w.k.Limits = Limits{Registers: 255}
 	w.k.Cost = g.cost(batch)
-	switch g.Math {
-	case TF32, TF32x3:
-		w.format = asm.FormatTF32
-	case Tensor16:
-		w.format = asm.FormatBF16
-		if g.A.DType == tensor.F16 {
-			w.format = asm.FormatF16
-		}
-	}
 	w.write()
 	return w.done(), nil
 }
@@ -246,7 +233,7 @@ func (w *gemmKernel) batchOffset(base asm.U64, m Matrix, es int, coords []asm.U3
 }
 
 func (w *gemmKernel) write() {
-	t := w.tile
+	t := w.Tile
 	aPtr := w.buffer("a", w.A.DType, Read)
 	bPtr := w.buffer("b", w.B.DType, Read)
 	var extra []asm.U64
@@ -284,17 +271,18 @@ func (w *gemmKernel) write() {
 	sizeB := opB.bytes()
 	stage := sizeA + sizeB
 	w.k.DynamicShared = stage * t.Stages
+	w.core = newCore(w.builder, w.Math, w.A.DType, t)
 	w.zero()
-	w.lanes(row, col)
+	w.epi.row, w.epi.col = row.Add(w.row0).As("out_row"), col.Add(w.col0).As("out_col")
 	w.pipeline("k", k.CeilDivI(t.K), smem, t.Stages, stage,
 		func(kc, to asm.U32) {
 			k0 := kc.MulI(t.K)
 			opA.issue(k0, to)
 			opB.issue(k0, to.AddI(sizeA))
 		},
-		func(from asm.U32) { w.multiply(from, from.AddI(sizeA), opA, opB) })
+		func(_, from asm.U32) { w.multiply(from, from.AddI(sizeA), opA.pitch, opB) })
 	w.Comment("epilogue")
-	w.finish()
+	w.columns(func(col, width int, each func(func(int, []asm.F32))) { w.epi.column(col, width, t.N, each) })
 }
 
 // operandA plans the copies of A: always k-contiguous in shared memory.
@@ -303,9 +291,9 @@ func (w *gemmKernel) operandA(base asm.U64, row, k asm.U32) *operand {
 	wide := 16 / es
 	vec := w.A.Col.Is(1) && w.A.Row.DivisibleBy(wide) && w.K.DivisibleBy(wide) && w.A.alignedBatch(wide)
 	o := &operand{
-		b: w.builder, es: es, xTile: w.tile.M, kTile: w.tile.K, kMinor: true,
-		pitch: w.tile.K + wide, // 16 bytes more: rows start in different banks
-		vec:   1, along: !w.A.Row.Is(1), checkX: !w.M.DivisibleBy(w.tile.M), checkK: !w.K.DivisibleBy(w.tile.K), kLimit: k,
+		b: w.builder, es: es, xTile: w.Tile.M, kTile: w.Tile.K, kMinor: true,
+		pitch: w.Tile.K + wide, // 16 bytes more: rows start in different banks
+		vec:   1, along: !w.A.Row.Is(1), checkX: !w.M.DivisibleBy(w.Tile.M), checkK: !w.K.DivisibleBy(w.Tile.K), kLimit: k,
 	}
 	if vec {
 		o.vec = wide
@@ -334,7 +322,7 @@ type loader interface {
 func (w *gemmKernel) operandB(base asm.U64, col, k asm.U32) loader {
 	es := w.B.DType.Size()
 	wide := 16 / es
-	t := w.tile
+	t := w.Tile
 	if w.Weight && es == 2 {
 		kp, _ := w.K.Const()
 		return newFragmentLoader(w.builder, base, col, t.N, t.K, roundUp(int(kp), packPadK))

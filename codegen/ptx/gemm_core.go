@@ -2,6 +2,7 @@ package ptx
 
 import (
 	"github.com/seed-c851cfd2/moec/codegen/ptx/asm"
+	"github.com/seed-c851cfd2/moec/ir/tensor"
 )
 
 // fragmentLoader copies tiles of a 16-bit weight packed in fragment order: whole 1 KB runs, no checks.
@@ -36,52 +37,82 @@ func (l *fragmentLoader) issue(k0, to asm.U32) {
 	}
 }
 
+// core is a block's product of tiles in shared memory, with the accumulators in registers.
+//
 // Per-warp shapes. FFMA: a warp's 32 lanes stand 4 down and 8 across; a lane owns rows 4 apart and runs of 4
 // columns 32 apart, so that all its shared reads are 16 bytes wide and free of conflicts.
 // Tensor cores: 16 x 8 fragments.
+type core struct {
+	b          *builder
+	math       Math
+	format     asm.Format // of tensor-core products
+	tile       Tile
+	row0, col0 asm.U32 // the lane's first output in the tile
+	acc        [][]asm.F32
+}
 
-func (w *gemmKernel) warpM() int { return w.tile.M / w.tile.WarpsM }
-func (w *gemmKernel) warpN() int { return w.tile.N / w.tile.WarpsN }
+// newCore places the lane in the tile; zero must be called before the first product.
+func newCore(b *builder, math Math, dt dtype, tile Tile) *core {
+	w := &core{b: b, math: math, tile: tile}
+	switch {
+	case math == TF32 || math == TF32x3:
+		w.format = asm.FormatTF32
+	case dt == tensor.F16:
+		w.format = asm.FormatF16
+	default:
+		w.format = asm.FormatBF16
+	}
+	wm, wn := b.Warp().DivI(tile.WarpsN).MulI(w.warpM()), b.Warp().RemI(tile.WarpsN).MulI(w.warpN())
+	if math == Exact {
+		w.row0 = wm.Add(b.Lane().ShrI(3)).As("lane_row")
+		w.col0 = wn.Add(b.Lane().AndI(7).MulI(4)).As("lane_col")
+	} else {
+		w.row0 = wm.Add(b.Lane().ShrI(2)).As("lane_row")
+		w.col0 = wn.Add(b.Lane().AndI(3).MulI(2)).As("lane_col")
+	}
+	return w
+}
+
+func (w *core) warpM() int { return w.tile.M / w.tile.WarpsM }
+func (w *core) warpN() int { return w.tile.N / w.tile.WarpsN }
 
 // zero starts the accumulators: FFMA [row][col], tensor cores [16-row block * n-blocks + 8-column block][4].
-func (w *gemmKernel) zero() {
+// Called again, it clears the same registers.
+func (w *core) zero() {
+	zero := w.b.ConstF(0)
+	for _, row := range w.acc {
+		for _, x := range row {
+			x.Set(zero)
+		}
+	}
+	if w.acc != nil {
+		return
+	}
 	rows, cols := w.warpM()/4, w.warpN()/8
-	if w.Math != Exact {
+	if w.math != Exact {
 		rows, cols = w.warpM()/16*(w.warpN()/8), 4
 	}
 	w.acc = make([][]asm.F32, rows)
 	for i := range w.acc {
 		for range cols {
-			w.acc[i] = append(w.acc[i], w.ConstF(0).Var(""))
+			w.acc[i] = append(w.acc[i], zero.Var(""))
 		}
 	}
 }
 
-// lanes places the lane in the tile.
-func (w *gemmKernel) lanes(row, col asm.U32) {
-	wm, wn := w.Warp().DivI(w.tile.WarpsN).MulI(w.warpM()), w.Warp().RemI(w.tile.WarpsN).MulI(w.warpN())
-	if w.Math == Exact {
-		w.row0 = wm.Add(w.Lane().ShrI(3)).As("lane_row")
-		w.col0 = wn.Add(w.Lane().AndI(7).MulI(4)).As("lane_col")
-	} else {
-		w.row0 = wm.Add(w.Lane().ShrI(2)).As("lane_row")
-		w.col0 = wn.Add(w.Lane().AndI(3).MulI(2)).As("lane_col")
-	}
-	w.epi.row, w.epi.col = row.Add(w.row0).As("out_row"), col.Add(w.col0).As("out_col")
-}
-
-func (w *gemmKernel) multiply(a, b asm.U32, opA *operand, opB loader) {
-	switch w.Math {
+// multiply adds the product of a k-contiguous tile at a with the given pitch and a tile that opB loaded at b.
+func (w *core) multiply(a, b asm.U32, pitchA int, opB loader) {
+	switch w.math {
 	case Exact:
-		w.multiplyExact(a, b, opA.pitch, opB.(*operand).pitch)
+		w.multiplyExact(a, b, pitchA, opB.(*operand).pitch)
 	case Tensor16:
-		w.multiply16(a, b, opA.pitch, opB)
+		w.multiply16(a, b, pitchA, opB)
 	default:
-		w.multiplyTF32(a, b, opA.pitch, opB.(*operand).pitch)
+		w.multiplyTF32(a, b, pitchA, opB.(*operand).pitch)
 	}
 }
 
-func (w *gemmKernel) multiplyExact(a, b asm.U32, pitchA, pitchB int) {
+func (w *core) multiplyExact(a, b asm.U32, pitchA, pitchB int) {
 	aLane := w.row0.MadI(pitchA*4, a)
 	bLane := w.col0.MadI(4, b)
 	ffmaTile(aLane, bLane, w.tile.K, pitchA, pitchB, w.acc)
@@ -111,8 +142,8 @@ func ffmaTile(a, b asm.U32, depth, pitchA, pitchB int, acc [][]asm.F32) {
 
 // multiplyTF32 takes fragments word by word; with three products per fragment for TF32x3:
 // big*big + big*small + small*big, where x = big + small exactly up to the last bits of small.
-func (w *gemmKernel) multiplyTF32(a, b asm.U32, pitchA, pitchB int) {
-	g, t := w.Lane().ShrI(2), w.Lane().AndI(3)
+func (w *core) multiplyTF32(a, b asm.U32, pitchA, pitchB int) {
+	g, t := w.b.Lane().ShrI(2), w.b.Lane().AndI(3)
 	wm, wn := w.row0.Sub(g), w.col0.Sub(t.MulI(2))
 	aLane := wm.Add(g).MadI(pitchA, t).MadI(4, a)
 	bLane := t.MadI(pitchB, wn.Add(g)).MadI(4, b)
@@ -121,7 +152,7 @@ func (w *gemmKernel) multiplyTF32(a, b asm.U32, pitchA, pitchB int) {
 		type split struct{ big, small asm.U32 }
 		part := func(x asm.U32) split {
 			big := x.AndI(-1 << 13)
-			if w.Math == TF32 {
+			if w.math == TF32 {
 				return split{big: big}
 			}
 			return split{big, x.AsF32().Sub(big.AsF32()).Bits().AndI(-1 << 13)}
@@ -140,12 +171,12 @@ func (w *gemmKernel) multiplyTF32(a, b asm.U32, pitchA, pitchB int) {
 			big := asm.FragA{as[0].big, as[1].big, as[2].big, as[3].big}
 			for j := range bs {
 				c := asm.FragC(w.acc[i*nBlocks+j])
-				if w.Math == TF32x3 {
+				if w.math == TF32x3 {
 					small := asm.FragA{as[0].small, as[1].small, as[2].small, as[3].small}
-					w.Mma(w.format, c, small, asm.FragB{bs[j][0].big, bs[j][1].big})
-					w.Mma(w.format, c, big, asm.FragB{bs[j][0].small, bs[j][1].small})
+					w.b.Mma(w.format, c, small, asm.FragB{bs[j][0].big, bs[j][1].big})
+					w.b.Mma(w.format, c, big, asm.FragB{bs[j][0].small, bs[j][1].small})
 				}
-				w.Mma(w.format, c, big, asm.FragB{bs[j][0].big, bs[j][1].big})
+				w.b.Mma(w.format, c, big, asm.FragB{bs[j][0].big, bs[j][1].big})
 			}
 		}
 	}
@@ -153,8 +184,8 @@ func (w *gemmKernel) multiplyTF32(a, b asm.U32, pitchA, pitchB int) {
 
 // multiply16 takes A by ldmatrix; B by plain 16-byte loads where it is packed, by ldmatrix where it is
 // k-contiguous, and by transposing ldmatrix where it is n-contiguous.
-func (w *gemmKernel) multiply16(a, b asm.U32, pitchA int, opB loader) {
-	lane := w.Lane()
+func (w *core) multiply16(a, b asm.U32, pitchA int, opB loader) {
+	lane := w.b.Lane()
 	wm, wn := w.row0.Sub(lane.ShrI(2)), w.col0.Sub(lane.AndI(3).MulI(2))
 	aLane := wm.Add(lane.AndI(15)).MadI(pitchA, lane.ShrI(4).MulI(8)).MadI(2, a)
 	var bAt func(k, n int) [4]asm.U32 // fragments of 16 terms x 16 columns
@@ -185,21 +216,21 @@ func (w *gemmKernel) multiply16(a, b asm.U32, pitchA int, opB loader) {
 		for j := 0; j < nBlocks; j += 2 {
 			v := bAt(k, j*8)
 			for i := range as {
-				w.Mma(w.format, asm.FragC(w.acc[i*nBlocks+j]), as[i], asm.FragB{v[0], v[1]})
-				w.Mma(w.format, asm.FragC(w.acc[i*nBlocks+j+1]), as[i], asm.FragB{v[2], v[3]})
+				w.b.Mma(w.format, asm.FragC(w.acc[i*nBlocks+j]), as[i], asm.FragB{v[0], v[1]})
+				w.b.Mma(w.format, asm.FragC(w.acc[i*nBlocks+j+1]), as[i], asm.FragB{v[2], v[3]})
 			}
 		}
 	}
 }
 
-// finish runs the epilogue over the lane's outputs, column group by column group so that what depends on
-// the column alone is loaded once.
-func (w *gemmKernel) finish() {
-	if w.Math == Exact {
+// columns visits the lane's outputs column group by column group: col is the offset of the group from the
+// lane's first column, each calls its argument with the row offset and the group's accumulators.
+func (w *core) columns(visit func(col, width int, each func(func(row int, v []asm.F32)))) {
+	if w.math == Exact {
 		for j := 0; j < len(w.acc[0]); j += 4 {
-			w.epi.column(j*8, 4, w.tile.N, func(each func(row int, v []asm.F32)) {
+			visit(j*8, 4, func(f func(int, []asm.F32)) {
 				for i := range w.acc {
-					each(i*4, w.acc[i][j:j+4])
+					f(i*4, w.acc[i][j:j+4])
 				}
 			})
 		}
@@ -207,11 +238,11 @@ func (w *gemmKernel) finish() {
 	}
 	nBlocks := w.warpN() / 8
 	for j := range nBlocks {
-		w.epi.column(j*8, 2, w.tile.N, func(each func(row int, v []asm.F32)) {
+		visit(j*8, 2, func(f func(int, []asm.F32)) {
 			for i := range w.warpM() / 16 {
 				c := w.acc[i*nBlocks+j]
-				each(i*16, c[:2])
-				each(i*16+8, c[2:])
+				f(i*16, c[:2])
+				f(i*16+8, c[2:])
 			}
 		})
 	}

@@ -94,7 +94,6 @@ func (b *builder) buffer(name string, dt tensor.DType, a Access) asm.U64 {
 }
 
 // dim is the value of a run-time expression: an immediate when it is constant, else a scalar parameter.
-// Parameters must be declared before any branch.
 func (b *builder) dim(e Expr) asm.U32 {
 	if v, ok := e.Const(); ok {
 		return b.Const(int(v))

@@ -19,6 +19,9 @@ type operand struct {
 	kLimit  asm.U32
 	kStride asm.U32
 	chunks  []chunk
+	// locate gives the address of (x, k = 0) for an x counted from the start of the tile, and whether it
+	// exists, for operands whose rows are gathered.
+	locate func(xi asm.U32) (asm.U64, asm.Pred)
 	// image maps (k, chunk) to an address for operands that are not a strided matrix.
 	image func(k asm.U32, c *chunk) (asm.U64, asm.Pred)
 	// begin, with image, computes what does not change along k, once per chunk.
@@ -40,6 +43,16 @@ type source struct {
 	base             asm.U64 // address of (0, 0) of this block's batch
 	x0, xLimit       asm.U32
 	xStride, kStride asm.U32
+}
+
+// vecFor is the number of elements per copy when k-neighbours are neighbours in memory and rows start at
+// multiples of unit elements: the largest power of two up to 16 bytes.
+func vecFor(unit Expr, es int) int {
+	v := 16 / es
+	for v > 1 && !unit.DivisibleBy(v) {
+		v /= 2
+	}
+	return v
 }
 
 // bytes is the size of one stage of the tile.
@@ -83,10 +96,15 @@ func (o *operand) prepare(s source) {
 		} else {
 			c.dst = ki.MadI(o.pitch, xi).MulI(o.es)
 		}
-		if o.image == nil {
-			c.base = s.base.AtMul(c.x, s.xStride, o.es).AtMul(ki, s.kStride, o.es)
-		} else {
+		switch {
+		case o.locate != nil:
+			var base asm.U64
+			base, c.live = o.locate(xi)
+			c.base = base.AtMul(ki, s.kStride, o.es)
+		case o.image != nil:
 			c.base = s.base
+		default:
+			c.base = s.base.AtMul(c.x, s.xStride, o.es).AtMul(ki, s.kStride, o.es)
 		}
 		o.chunks = append(o.chunks, c)
 	}
@@ -100,11 +118,14 @@ func (o *operand) prepare(s source) {
 // issue starts the copies of the tile at k0 into shared memory at to. Elements outside the matrix become
 // zeros. The copies belong to the thread's current cp.async group, except those of single 16-bit numbers,
 // which cp.async cannot do.
-func (o *operand) issue(k0, to asm.U32) {
+func (o *operand) issue(k0, to asm.U32) { o.issueAt(k0, o.b.Const64(0), to) }
+
+// issueAt is issue for a tile whose x starts offset bytes further.
+func (o *operand) issueAt(k0 asm.U32, offset asm.U64, to asm.U32) {
 	b := o.b
 	var step asm.U64
 	if o.image == nil {
-		step = k0.MulWide(o.kStride).MulI(o.es)
+		step = k0.MulWide(o.kStride).MulI(o.es).Add(offset)
 	}
 	for i := range o.chunks {
 		c := &o.chunks[i]
@@ -140,9 +161,9 @@ func (o *operand) issue(k0, to asm.U32) {
 }
 
 // pipeline runs body over k tiles with stages of shared memory in flight: load(kc, stage address) starts the
-// copies of tile kc, body(stage address) uses a tile that has arrived. One barrier per tile orders both
+// copies of tile kc, body(kc, stage address) uses a tile that has arrived. One barrier per tile orders both
 // directions: every warp has seen the tile arrive, and none still reads the stage about to be overwritten.
-func (b *builder) pipeline(name string, tiles, base asm.U32, stages, stageBytes int, load func(kc, to asm.U32), body func(from asm.U32)) {
+func (b *builder) pipeline(name string, tiles, base asm.U32, stages, stageBytes int, load func(kc, to asm.U32), body func(kc, from asm.U32)) {
 	b.Comment("fill the pipeline: %d of %d stages in flight", stages-1, stages)
 	for s := range stages - 1 {
 		b.If(b.Const(s).Lt(tiles), func() { load(b.Const(s), base.AddI(s*stageBytes)) })
@@ -158,7 +179,7 @@ func (b *builder) pipeline(name string, tiles, base asm.U32, stages, stageBytes 
 		ahead := kc.AddI(stages - 1)
 		b.If(ahead.Lt(tiles), func() { load(ahead, write) })
 		b.CpCommit()
-		body(read)
+		body(kc, read)
 		for _, p := range []asm.U32{read, write} {
 			next := p.AddI(stageBytes)
 			p.Set(next.Eq(end).SelU32(base, next))

@@ -140,13 +140,13 @@ func (f *Func) sreg(name, as string) U32 {
 		return v
 	}
 	out := f.new32()
-	f.emit("mov.u32", out, text(name))
+	f.atEntry(func() { f.emit("mov.u32", out, text(name)) })
 	out = out.As(as)
 	f.special[name] = out
 	return out
 }
 
-// Tid is the thread's index in its block. The special registers must be read before any branch.
+// Tid is the thread's index in its block.
 func (f *Func) Tid() U32 { return f.sreg("%tid.x", "thread") }
 
 // BlockX is the block's first index in the grid.
@@ -169,7 +169,9 @@ func (f *Func) Lane() U32 {
 	if v, ok := f.special["lane"]; ok {
 		return v
 	}
-	v := f.Tid().AndI(WarpSize - 1).As("lane")
+	tid := f.Tid()
+	var v U32
+	f.atEntry(func() { v = tid.AndI(WarpSize - 1).As("lane") })
 	f.special["lane"] = v
 	return v
 }
@@ -179,7 +181,9 @@ func (f *Func) Warp() U32 {
 	if v, ok := f.special["warp"]; ok {
 		return v
 	}
-	v := f.Tid().ShrI(5).As("warp")
+	tid := f.Tid()
+	var v U32
+	f.atEntry(func() { v = tid.ShrI(5).As("warp") })
 	f.special["warp"] = v
 	return v
 }

@@ -83,6 +83,7 @@ type Func struct {
 	params  []param
 	shared  []sharedVar
 	dynamic bool
+	entry   []line // parameters, special registers and addresses: ahead of all else
 	lines   []line
 	depth   int
 	labels  int
@@ -142,13 +143,24 @@ func (f *Func) emit(op string, args ...fmt.Stringer) {
 	f.lines = append(f.lines, l)
 }
 
+// atEntry emits what body does at the kernel's entry, where every thread passes, so that values which are
+// made once and used everywhere may be asked for first inside a branch.
+func (f *Func) atEntry(body func()) {
+	lines, depth, guards := f.lines, f.depth, f.guards
+	f.lines, f.depth, f.guards = f.entry, 0, nil
+	body()
+	f.entry = f.lines
+	f.lines, f.depth, f.guards = lines, depth, guards
+}
+
 // ParamPtr declares a pointer parameter and returns its address in the global state space.
 func (f *Func) ParamPtr(name string) U64 {
 	f.params = append(f.params, param{name, ".u64"})
-	generic := f.new64()
-	f.emit("ld.param.u64", generic, text("["+name+"]"))
-	out := f.new64()
-	f.emit("cvta.to.global.u64", out, generic)
+	generic, out := f.new64(), f.new64()
+	f.atEntry(func() {
+		f.emit("ld.param.u64", generic, text("["+name+"]"))
+		f.emit("cvta.to.global.u64", out, generic)
+	})
 	return out.As(name)
 }
 
@@ -156,7 +168,7 @@ func (f *Func) ParamPtr(name string) U64 {
 func (f *Func) ParamU32(name string) U32 {
 	f.params = append(f.params, param{name, ".u32"})
 	out := f.new32()
-	f.emit("ld.param.u32", out, text("["+name+"]"))
+	f.atEntry(func() { f.emit("ld.param.u32", out, text("["+name+"]")) })
 	return out.As(name)
 }
 
@@ -164,7 +176,7 @@ func (f *Func) ParamU32(name string) U32 {
 func (f *Func) ParamF32(name string) F32 {
 	f.params = append(f.params, param{name, ".f32"})
 	out := f.newF32()
-	f.emit("ld.param.f32", out, text("["+name+"]"))
+	f.atEntry(func() { f.emit("ld.param.f32", out, text("["+name+"]")) })
 	return out.As(name)
 }
 
@@ -176,7 +188,7 @@ func (f *Func) Shared(name string, align, bytes int) U32 {
 	name = f.unique("s_" + name)
 	f.shared = append(f.shared, sharedVar{name, align, bytes})
 	out := f.new32()
-	f.emit("mov.u32", out, text(name))
+	f.atEntry(func() { f.emit("mov.u32", out, text(name)) })
 	return out.As(name + "_addr")
 }
 
@@ -184,7 +196,7 @@ func (f *Func) Shared(name string, align, bytes int) U32 {
 func (f *Func) DynamicShared() U32 {
 	f.dynamic = true
 	out := f.new32()
-	f.emit("mov.u32", out, text(f.dynName()))
+	f.atEntry(func() { f.emit("mov.u32", out, text(f.dynName())) })
 	return out.As("smem")
 }
 
@@ -232,6 +244,9 @@ func (f *Func) Text() string {
 		fmt.Fprintf(&b, "\t.shared .align %d .b8 %s[%d];\n", s.align, s.name, s.bytes)
 	}
 	b.WriteString("\n")
+	for i := range f.entry {
+		f.entry[i].print(&b)
+	}
 	for i := range f.lines {
 		f.lines[i].print(&b)
 	}

@@ -91,3 +91,15 @@ func (f *Func) LaneMaskLt() U32 {
 	one := f.Const(1).reg()
 	return one.Shl(f.Lane()).AddI(-1)
 }
+
+// ReduxMax is the largest x (unsigned) over the warp, in every lane.
+func (x U32) ReduxMax() U32 { return x.redux("max") }
+
+// ReduxMin is the smallest x (unsigned) over the warp, in every lane.
+func (x U32) ReduxMin() U32 { return x.redux("min") }
+
+func (x U32) redux(op string) U32 {
+	out := x.f.new32()
+	x.f.emit("redux.sync."+op+".u32", out, x.reg(), fullMask)
+	return out
+}

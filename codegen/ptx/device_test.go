@@ -1,0 +1,66 @@
+package ptx
+
+import (
+	"context"
+	"sync"
+	"testing"
+
+	"github.com/seed-c851cfd2/moec/cuda/emu"
+)
+
+// device runs kernels on the emulator, with all checks, blocks in a random order.
+type device struct {
+	t    testing.TB
+	dev  *emu.Device
+	addr map[string]uint64
+}
+
+func newDevice(t testing.TB) *device {
+	return &device{t, emu.NewDevice(emu.Options{Checks: emu.AllChecks, Seed: 1}), map[string]uint64{}}
+}
+
+// alloc reserves n bytes; without data they stay uninitialised, which the emulator tracks.
+func (d *device) alloc(name string, n int, data []byte) {
+	a, err := d.dev.Alloc(max(n, 16))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	if len(data) > 0 {
+		if err := d.dev.CopyIn(a, data); err != nil {
+			d.t.Fatal(err)
+		}
+	}
+	d.addr[name] = a
+}
+
+// read copies a buffer back; nil when some of it was never written.
+func (d *device) read(name string, n int) []byte {
+	out := make([]byte, n)
+	if n > 0 && d.dev.CopyOut(out, d.addr[name]) != nil {
+		return nil
+	}
+	return out
+}
+
+var modules sync.Map
+
+func (d *device) launch(k *Kernel, grid [3]int, args []any) error {
+	m, ok := modules.Load(k.Name)
+	if !ok {
+		parsed, err := emu.Parse(k.PTX)
+		if err != nil {
+			return err
+		}
+		m = parsed
+		modules.Store(k.Name, m)
+	}
+	for i, a := range args {
+		if name, ok := a.(string); ok {
+			args[i] = d.addr[name]
+		}
+	}
+	_, err := d.dev.Launch(context.Background(), m.(*emu.Module), k.Name, emu.Launch{
+		Grid: grid, Block: [3]int{k.Threads, 1, 1}, SharedBytes: k.DynamicShared, Args: args,
+	})
+	return err
+}
