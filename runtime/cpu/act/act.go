@@ -91,6 +91,27 @@ func (ks *Kernels) Apply(k Kind, x []float32, gate float32) {
 	}
 }
 
+// Exp sets every x to e^x within 3e-7 relative, saturating at 1.2e-38 and 1.7e38.
+func (ks *Kernels) Exp(x []float32) {
+	if len(x) == 0 || ks.expVector(x) {
+		return
+	}
+	for i, v := range x {
+		x[i] = float32(math.Exp(float64(min(88, max(-87.3, v)))))
+	}
+}
+
+// Axpy adds a*y to x, element by element, rounding once where the CPU can.
+func (ks *Kernels) Axpy(x []float32, a float32, y []float32) {
+	y = y[:len(x)]
+	if len(x) == 0 || ks.axpyVector(x, a, y) {
+		return
+	}
+	for i, v := range y {
+		x[i] += a * v
+	}
+}
+
 // Add adds y to x, element by element.
 func (ks *Kernels) Add(x, y []float32) {
 	y = y[:len(x)]

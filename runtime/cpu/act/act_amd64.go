@@ -78,6 +78,30 @@ func (ks *Kernels) mulVector(x, y []float32) bool {
 	return true
 }
 
+func (ks *Kernels) expVector(x []float32) bool {
+	switch {
+	case ks.feat.AVX512:
+		expZ(&x[0], len(x), 1)
+	case ks.feat.AVX2:
+		expY(&x[0], len(x), 1, &lanes[8])
+	default:
+		return false
+	}
+	return true
+}
+
+func (ks *Kernels) axpyVector(x []float32, a float32, y []float32) bool {
+	switch {
+	case ks.feat.AVX512:
+		axpyZ(&x[0], len(x), &y[0], a)
+	case ks.feat.AVX2:
+		axpyY(&x[0], len(x), &y[0], a, &lanes[8])
+	default:
+		return false
+	}
+	return true
+}
+
 // The loops; see gen.
 
 //go:noescape
@@ -133,3 +157,15 @@ func mulZ(x *float32, n int, y *float32)
 
 //go:noescape
 func mulY(x *float32, n int, y *float32, mask *int32)
+
+//go:noescape
+func expZ(x *float32, n int, gate float32)
+
+//go:noescape
+func expY(x *float32, n int, gate float32, mask *int32)
+
+//go:noescape
+func axpyZ(x *float32, n int, y *float32, a float32)
+
+//go:noescape
+func axpyY(x *float32, n int, y *float32, a float32, mask *int32)

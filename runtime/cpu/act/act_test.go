@@ -124,6 +124,40 @@ func TestLengthsAndGate(t *testing.T) {
 	}
 }
 
+func TestExpAndAxpy(t *testing.T) {
+	for level, ks := range variants() {
+		var x []float32
+		for v := -87.2; v < 87.9; v += 0.00731 {
+			x = append(x, float32(v))
+		}
+		x = append(x, -1000, 1000, float32(math.NaN()))
+		got := append([]float32(nil), x...)
+		ks.Exp(got)
+		for i, v := range x {
+			want := math.Exp(math.Max(float64(float32(-87.3)), math.Min(88, float64(v))))
+			if d := math.Abs(float64(got[i]) - want); v == v && !(d <= 3e-7*want) || v != v && got[i] == got[i] {
+				t.Fatalf("%s exp(%v) = %v, want %v", level, v, got[i], want)
+			}
+		}
+		for n := range 35 {
+			a, b := make([]float32, n+1), make([]float32, n+1)
+			for i := range a {
+				a[i], b[i] = float32(i), float32(i*i)
+			}
+			ks.Axpy(a[:n], 0.5, b[:n])
+			for i := range n + 1 {
+				want := float32(i)
+				if i < n {
+					want += float32(i*i) / 2
+				}
+				if a[i] != want {
+					t.Fatalf("%s axpy n=%d: element %d = %v, want %v", level, n, i, a[i], want)
+				}
+			}
+		}
+	}
+}
+
 func TestParse(t *testing.T) {
 	for _, k := range kinds {
 		if got, err := Parse(k.String()); err != nil || got != k {

@@ -147,12 +147,19 @@ func (b *Block) rows(t *tile, row, n, c0, c1, a0, elems int) {
 		}
 	default:
 		for i := range n {
-			a := (row+i)*b.A.words + a0
+			r := row + i
+			if b.A.index != nil {
+				r = int(b.A.index[r])
+			}
+			a := r*b.A.words + a0
 			t.a[i] = unsafe.Pointer(&b.A.data[a : a+int(t.k)][0])
 		}
 	}
-	if b.A.scale != nil {
-		copy(t.sa[:n], b.A.scale[row:])
-		copy(t.za[:n], b.A.zero[row:])
+	for i := 0; i < n && b.A.scale != nil; i++ {
+		r := row + i
+		if b.A.index != nil {
+			r = int(b.A.index[r])
+		}
+		t.sa[i], t.za[i] = b.A.scale[r], b.A.zero[r]
 	}
 }

@@ -13,6 +13,7 @@ type Operand struct {
 	rows  Rows      // f32, and bf16 where B is widened: the rows as they are
 	data  []uint32  // else: converted rows, words apart
 	words int       // of a converted row
+	index []int32   // picks converted rows, if not nil
 	scale []float32 // int8: scale of each row
 	zero  []uint32  // int8: zero point of each row, as VPDPWSSD takes it
 }
@@ -23,12 +24,21 @@ func (o Operand) From(i int) Operand {
 	case i == 0:
 	case o.data == nil:
 		o.rows = o.rows.From(i)
+	case o.index != nil:
+		o.index = o.index[i:]
 	default:
 		o.data = o.data[i*o.words:]
 		if o.scale != nil {
 			o.scale, o.zero = o.scale[i:], o.zero[i:]
 		}
 	}
+	return o
+}
+
+// Pick is the operand of the rows that index lists. The operand must not have
+// been picked from already, nor made from rows with an index list.
+func (o Operand) Pick(index []int32) Operand {
+	o.index, o.rows.Index = index, index
 	return o
 }
 

@@ -27,6 +27,14 @@ func (v *vec) exp() {
 	v.fn.I("VPADDD Y2, Y3, Y1") // adds n to the exponent of a number in 0.7..1.42
 }
 
+// expX bounds x to -87.3..88: e^x saturates at 1.2e-38 and 1.7e38.
+func (v *vec) expX() {
+	v.clampLow(-87.3, 0, 1)
+	v.clampHigh(88, 1, 1)
+	v.exp()
+	v.fn.I("VMOVAPS %s, %s", v.r(1), v.r(0))
+}
+
 // recip sets reg 1 to 1/(reg 1), for magnitudes in 2^-120..2^120; it uses 2 and 3.
 func (v *vec) recip() {
 	if v.wide {

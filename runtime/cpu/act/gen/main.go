@@ -25,8 +25,10 @@ func main() {
 		v.apply("silu", v.silu)
 		v.apply("sigmoid", v.sigmoidX)
 		v.apply("tanh", v.tanh)
+		v.apply("exp", v.expX)
 		v.binary("add", "VADDPS")
 		v.binary("mul", "VMULPS")
+		v.axpy()
 		if !wide {
 			for _, c := range v.order {
 				f.Table(v.tables[c], []uint32{c, c, c, c, c, c, c, c})
@@ -158,6 +160,24 @@ func (v *vec) binary(name, op string) {
 	}, func() {
 		v.fn.I("MOVQ y+16(FP), DI")
 	}, "mask+24(FP)")
+}
+
+// axpy emits x += a*y.
+func (v *vec) axpy() {
+	args := 28
+	if !v.wide {
+		args = 40
+	}
+	v.fn = v.f.Func("axpy"+v.suffix(), args, "")
+	v.loop(func(load func(int), store func(int)) {
+		load(0)
+		load(1)
+		v.op("VFMADD231PS", 1, 15, 0)
+		store(0)
+	}, func() {
+		v.fn.I("MOVQ y+16(FP), DI")
+		v.fn.I("VBROADCASTSS a+24(FP), %s", v.r(15))
+	}, "mask+32(FP)")
 }
 
 // loop walks n floats at SI (and, for load(1), at DI).
