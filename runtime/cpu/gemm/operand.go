@@ -68,6 +68,14 @@ func (k *Kernels) OperandLen(p layout.Precision, m, n int) int {
 // int8 rows are quantised to 0..255 with a scale and zero point of their own. A
 // row with an infinity or NaN gets the scale NaN, so that its products are NaN.
 func (k *Kernels) Prepare(p layout.Precision, x Rows, m, n int, gate []float32, scratch []float32) Operand {
+	o := k.Place(p, x, m, n, scratch)
+	k.Convert(&o, p, x, n, gate, 0, m)
+	return o
+}
+
+// Place is Prepare without the conversion: Convert does that, in any number of
+// parts.
+func (k *Kernels) Place(p layout.Precision, x Rows, m, n int, scratch []float32) Operand {
 	if !k.converts(p) {
 		return Operand{rows: x}
 	}
@@ -80,9 +88,18 @@ func (k *Kernels) Prepare(p layout.Precision, x Rows, m, n int, gate []float32, 
 	if o.data == nil {
 		o.data = []uint32{}
 	}
-	for i := range m {
+	return o
+}
+
+// Convert writes rows m0 to m1 of an operand that Place made for rows x of n
+// elements.
+func (k *Kernels) Convert(o *Operand, p layout.Precision, x Rows, n int, gate []float32, m0, m1 int) {
+	if o.data == nil {
+		return
+	}
+	for i := m0; i < m1; i++ {
 		at := x.At(i)
-		row, dst := x.Data[at:at+n], o.data[i*words:(i+1)*words]
+		row, dst := x.Data[at:at+n], o.data[i*o.words:(i+1)*o.words]
 		if p == layout.BF16 {
 			k.bf16Row(dst, row)
 			continue
@@ -92,7 +109,6 @@ func (k *Kernels) Prepare(p layout.Precision, x Rows, m, n int, gate []float32, 
 			o.scale[i] *= gate[i]
 		}
 	}
-	return o
 }
 
 // words32 views floats as words.

@@ -1,0 +1,179 @@
+// Package ffn runs the feedforward family on a CPU: dense and gated MLPs, mixtures
+// of experts, top-K MLPs and product-key memories.
+//
+// All are sums over hidden units of activation times a row of the down matrix,
+// and all are built from [gemm.Block]. In the usual mode a task owns a range of
+// tokens and carries it through the whole layer, so that hidden activations never
+// leave its core's cache; with few tokens tasks own columns instead, first of the
+// hidden layer and then of the output, so that every weight is read once. Both
+// give the same bits: an output element is one chain of multiply-adds in a fixed
+// order (bias and residual, then hidden units by expert and index).
+//
+// A layer is a struct to be filled once; Scratch says what memory Run needs, and
+// Run allocates nothing. A layer must not be run by two goroutines at a time.
+package ffn
+
+import (
+	"unsafe"
+
+	"github.com/seed-c851cfd2/moec/codegen/plan/layout"
+	"github.com/seed-c851cfd2/moec/runtime/cpu/act"
+	"github.com/seed-c851cfd2/moec/runtime/cpu/gemm"
+	"github.com/seed-c851cfd2/moec/runtime/cpu/pool"
+)
+
+// Weights are the matrices of an MLP or of one expert. The hidden layer is
+//
+//	Act(x*Up + UpBias)                        if Gate is nil
+//	Act(x*Gate + GateBias) * (x*Up + UpBias)  else (SwiGLU, GeGLU)
+//
+// and the output hidden*Down + DownBias. Up and Gate are D x F, Down F x Dv.
+// Biases are nil where there are none.
+type Weights struct {
+	Up, Gate, Down             *layout.Matrix
+	UpBias, GateBias, DownBias []float32
+	Act                        act.Kind
+}
+
+// arena hands out consecutive pieces of a worker's scratch.
+type arena struct{ rest []float32 }
+
+// floats takes n floats. Pieces begin on cache lines if the scratch does.
+func (a *arena) floats(n int) []float32 {
+	p := a.rest[:n:n]
+	a.rest = a.rest[pad(n):]
+	return p
+}
+
+// ints takes n 32-bit integers.
+func (a *arena) ints(n int) []int32 {
+	p := a.floats(n)
+	return unsafe.Slice((*int32)(unsafe.Pointer(unsafe.SliceData(p))), n)
+}
+
+// words takes n 32-bit words.
+func (a *arena) words(n int) []uint32 {
+	p := a.floats(n)
+	return unsafe.Slice((*uint32)(unsafe.Pointer(unsafe.SliceData(p))), n)
+}
+
+// pad rounds a number of floats up to whole cache lines.
+func pad(n int) int { return (n + 15) &^ 15 }
+
+// start sets rows m0 to m1 of y, columns n0 to n1, to the bias plus the residual,
+// either of which may be nil; it is where an output's chain begins.
+func start(k *act.Kernels, y gemm.Rows, m0, m1, n0, n1 int, bias []float32, residual gemm.Rows) {
+	for i := m0; i < m1; i++ {
+		at := y.At(i)
+		row := y.Data[at+n0 : at+n1]
+		if residual.Data == nil {
+			if bias != nil {
+				copy(row, bias[n0:n1])
+			} else {
+				clear(row)
+			}
+			continue
+		}
+		at = residual.At(i)
+		copy(row, residual.Data[at+n0:at+n1])
+		if bias != nil {
+			k.Add(row, bias[n0:n1])
+		}
+	}
+}
+
+// columns is y from column n on.
+func columns(y gemm.Rows, n int) gemm.Rows {
+	y.Data = y.Data[min(n, len(y.Data)):]
+	return y
+}
+
+// hidden computes columns n0 to n1 of the hidden layer of m rows into h, where
+// column n0 goes to element 0 of each row; aux is like h, for gated layers. The
+// rows are multiplied by gates, if not nil, at the precisions that take gates so.
+func (w *Weights) hidden(k *gemm.Kernels, x gemm.Operand, m, n0, n1 int, h, aux gemm.Rows, gates []float32) {
+	if m == 0 {
+		return
+	}
+	first, bias := w.Up, w.UpBias
+	if w.Gate != nil {
+		first, bias = w.Gate, w.GateBias
+	}
+	b := gemm.Block{A: x, M: m, B: first, N0: n0, N1: n1, K1: first.K, C: h, Bias: bias, Relu: w.Act == act.Relu}
+	k.Run(&b)
+	kind := w.Act
+	if kind == act.Relu {
+		kind = act.Identity
+	}
+	switch {
+	case gates != nil && w.Gate == nil:
+		for i := range m {
+			at := h.At(i)
+			k.Act().Apply(kind, h.Data[at:at+n1-n0], gates[i])
+		}
+	case kind == act.Identity:
+	case h.Stride == n1-n0:
+		k.Act().Apply(kind, h.Data[:m*h.Stride], 1)
+	default:
+		for i := range m {
+			at := h.At(i)
+			k.Act().Apply(kind, h.Data[at:at+n1-n0], 1)
+		}
+	}
+	if w.Gate == nil {
+		return
+	}
+	b.B, b.Bias, b.C, b.Relu = w.Up, w.UpBias, aux, false
+	k.Run(&b)
+	for i := range m {
+		at, from := h.At(i), aux.At(i)
+		row := h.Data[at : at+n1-n0]
+		k.Act().Mul(row, aux.Data[from:from+n1-n0])
+		if gates != nil {
+			k.Act().Apply(act.Identity, row, gates[i])
+		}
+	}
+}
+
+// auxLen is the scratch that hidden needs beside h for m rows of n columns.
+func (w *Weights) auxLen(m, n int) int {
+	if w.Gate == nil {
+		return 0
+	}
+	return pad(m * n)
+}
+
+// The phases of a layer: all of it by tokens, or one after the other.
+const (
+	phaseTokens  = iota
+	phaseInput   // rows of the input to the precision of the weights
+	phaseHidden  // columns of the hidden layer
+	phaseConvert // rows of the hidden layer to the precision of the weights
+	phaseOutput  // columns of the output
+)
+
+// wide is the work of a phase that always deserves all threads.
+const wide = 1 << 30
+
+// worthThreads is the number of elements to convert above which handing a part to
+// another thread (about 1 us) pays.
+const worthThreads = 16 << 10
+
+// dispatch runs n tasks on all threads, or here if there is little to do.
+func dispatch(r pool.Runner, work, n int, t pool.Task) error {
+	if work < worthThreads {
+		return pool.Serial{}.Run(n, t)
+	}
+	return r.Run(n, t)
+}
+
+// share is the size of each of w parts of n.
+func share(n, w int) int { return max(1, (n+w-1)/w) }
+
+// shareColumns is the number of columns of each of w tasks, in whole panels.
+func shareColumns(n, w int) int {
+	return share((n+layout.NR-1)/layout.NR, w) * layout.NR
+}
+
+// tasks is the number of pieces of size that cover n.
+func tasks(n, size int) int { return (n + size - 1) / size }

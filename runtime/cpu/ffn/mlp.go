@@ -1,0 +1,155 @@
+package ffn
+
+import (
+	"github.com/seed-c851cfd2/moec/codegen/plan/layout"
+	"github.com/seed-c851cfd2/moec/runtime/cpu/gemm"
+	"github.com/seed-c851cfd2/moec/runtime/cpu/pool"
+)
+
+// MLP is Y = hidden(X)*Down + DownBias + Residual, gated or not.
+type MLP struct {
+	Kernels *gemm.Kernels
+	Weights
+	T        int
+	X        gemm.Rows // T rows of D
+	Y        gemm.Rows // T rows of Dv; must not overlap X
+	Residual gemm.Rows // T rows of Dv, or Data nil; may be Y or X
+
+	tasks, rows, chunk int // tokens per task; hidden units at a time
+	scratch            []float32
+	per                int // floats of scratch per worker
+
+	// With few tokens: rows or columns per task of the phase, of n in all.
+	phase, size, n int
+	x, hop         gemm.Operand
+	h, aux         gemm.Rows
+}
+
+const (
+	// blockRows is the number of tokens that a task carries through a layer: at 96
+	// a weight is used for 48 FLOPs a byte of f32 while activations stay in L2.
+	blockRows = 96
+	// hiddenChunk is the number of hidden units at a time: 96 rows of 512 are 192 KB.
+	hiddenChunk = 512
+	// hiddenFloats bounds the hidden tile of int8 layers, which need whole rows to
+	// find their scales: 768 KB.
+	hiddenFloats = 192 << 10
+)
+
+// plan chooses the mode and sizes for a number of workers. few means that tasks
+// own columns.
+func (l *MLP) plan(workers int) (few bool) {
+	k, f, p := l.Kernels, l.Up.N, l.Down.Precision
+	if l.T < 24*workers && workers > 1 {
+		l.rows, l.chunk = l.T, f
+		return true
+	}
+	limit := blockRows
+	l.chunk = min(f, hiddenChunk)
+	if p == layout.I8 {
+		l.chunk = f
+		limit = max(24, min(blockRows, hiddenFloats/max(1, f)/12*12))
+	}
+	l.tasks = (l.T + limit*workers - 1) / (limit * workers) * workers
+	l.rows = (l.T + max(1, l.tasks) - 1) / max(1, l.tasks)
+	if l.rows > 0 {
+		l.tasks = (l.T + l.rows - 1) / l.rows
+	}
+	l.per = pad(k.OperandLen(l.Up.Precision, l.rows, l.Up.K)) + pad(l.rows*l.chunk) +
+		l.auxLen(l.rows, l.chunk) + pad(k.OperandLen(p, l.rows, l.chunk))
+	return false
+}
+
+// Scratch is the number of floats that Run takes with a number of workers.
+func (l *MLP) Scratch(workers int) int {
+	if l.T == 0 {
+		return 0
+	}
+	if !l.plan(workers) {
+		return workers * l.per
+	}
+	return pad(l.Kernels.OperandLen(l.Up.Precision, l.T, l.Up.K)) + pad(l.T*l.Up.N) +
+		l.auxLen(l.T, l.Up.N) + pad(l.Kernels.OperandLen(l.Down.Precision, l.T, l.Up.N))
+}
+
+// Run computes Y. It fails only if a task panics.
+func (l *MLP) Run(r pool.Runner, scratch []float32) error {
+	if l.T == 0 || l.Down.N == 0 {
+		return nil
+	}
+	l.scratch = scratch
+	w := r.Workers()
+	if !l.plan(w) {
+		l.phase = phaseTokens
+		return r.Run(l.tasks, l)
+	}
+	k, a := l.Kernels, arena{l.scratch}
+	l.x = k.Place(l.Up.Precision, l.X, l.T, l.Up.K, a.floats(k.OperandLen(l.Up.Precision, l.T, l.Up.K)))
+	l.h = gemm.Rows{Data: a.floats(l.T * l.Up.N), Stride: l.Up.N}
+	l.aux = gemm.Rows{Data: a.floats(l.auxLen(l.T, l.Up.N)), Stride: l.Up.N}
+	l.hop = k.Place(l.Down.Precision, l.h, l.T, l.Up.N, a.floats(k.OperandLen(l.Down.Precision, l.T, l.Up.N)))
+	if err := l.run(r, phaseInput, l.T*l.Up.K, l.T, share(l.T, w)); err != nil {
+		return err
+	}
+	if err := l.run(r, phaseHidden, wide, l.Up.N, shareColumns(l.Up.N, w)); err != nil {
+		return err
+	}
+	if err := l.run(r, phaseConvert, l.T*l.Up.N, l.T, share(l.T, w)); err != nil {
+		return err
+	}
+	return l.run(r, phaseOutput, wide, l.Down.N, shareColumns(l.Down.N, w))
+}
+
+// run does a phase over n rows or columns, size of them per task; work decides
+// whether it is worth a dispatch to other threads.
+func (l *MLP) run(r pool.Runner, phase, work, n, size int) error {
+	l.phase, l.size, l.n = phase, size, n
+	return dispatch(r, work, tasks(n, size), l)
+}
+
+// Do computes one task; it is for the pool.
+func (l *MLP) Do(i, worker int) {
+	if l.phase == phaseTokens {
+		a := arena{l.scratch[worker*l.per : (worker+1)*l.per]}
+		l.tokens(i*l.rows, min((i+1)*l.rows, l.T), &a)
+		return
+	}
+	k, i0, i1 := l.Kernels, i*l.size, min((i+1)*l.size, l.n)
+	switch l.phase {
+	case phaseInput:
+		k.Convert(&l.x, l.Up.Precision, l.X, l.Up.K, nil, i0, i1)
+	case phaseHidden:
+		l.hidden(k, l.x, l.T, i0, i1, columns(l.h, i0), columns(l.aux, i0), nil)
+	case phaseConvert:
+		k.Convert(&l.hop, l.Down.Precision, l.h, l.Up.N, nil, i0, i1)
+	case phaseOutput:
+		if l.Residual.Data != nil || l.Up.N == 0 {
+			start(k.Act(), l.Y, 0, l.T, i0, i1, l.DownBias, l.Residual)
+		}
+		k.Run(&gemm.Block{
+			A: l.hop, M: l.T, B: l.Down, N0: i0, N1: i1, K1: l.Up.N,
+			C: columns(l.Y, i0), Bias: l.DownBias, Add: l.Residual.Data != nil,
+		})
+	}
+}
+
+// tokens carries tokens m0 to m1 through the layer.
+func (l *MLP) tokens(m0, m1 int, a *arena) {
+	k, m, p := l.Kernels, m1-m0, l.Down.Precision
+	x := k.Prepare(l.Up.Precision, l.X.From(m0), m, l.Up.K, nil, a.floats(k.OperandLen(l.Up.Precision, m, l.Up.K)))
+	buf, aux, conv := a.floats(m*l.chunk), a.floats(l.auxLen(m, l.chunk)), a.floats(k.OperandLen(p, m, l.chunk))
+	y := l.Y.From(m0)
+	add := l.Residual.Data != nil
+	if add || l.Up.N == 0 {
+		start(k.Act(), l.Y, m0, m1, 0, l.Down.N, l.DownBias, l.Residual)
+	}
+	for f := 0; f < l.Up.N; f += l.chunk {
+		n := min(l.chunk, l.Up.N-f)
+		h := gemm.Rows{Data: buf, Stride: n}
+		l.hidden(k, x, m, f, f+n, h, gemm.Rows{Data: aux, Stride: n}, nil)
+		k.Run(&gemm.Block{
+			A: k.Prepare(p, h, m, n, nil, conv), M: m, B: l.Down, N1: l.Down.N,
+			K0: f, K1: f + n, C: y, Bias: l.DownBias, Add: add || f > 0,
+		})
+	}
+}
