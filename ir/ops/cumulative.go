@@ -93,4 +93,3 @@ func cumulate[T any](v []T, shape []int, axis int, a *CumulativeAttrs, first T, 
 		}
 	}
 }
-
