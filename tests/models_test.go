@@ -156,20 +156,6 @@ func TestPretrainedModels(t *testing.T) {
 	}
 }
 
-// TestZoo runs small models of many exporters, compiled, against onnxruntime's outputs.
-func TestZoo(t *testing.T) {
-	files, err := filepath.Glob("testdata/models/zoo/*.onnx")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no models: %v", err)
-	}
-	for _, f := range files {
-		name := strings.TrimSuffix(filepath.Base(f), ".onnx")
-		t.Run(name, func(t *testing.T) {
-			runSamples(t, compiled(t, f, codegen.Target{}), strings.TrimSuffix(f, ".onnx")+".sample*.npz")
-		})
-	}
-}
-
 func runSamples(t *testing.T, s *runtime.Session, pattern string) {
 	t.Helper()
 	files, err := filepath.Glob(pattern)
