@@ -15,7 +15,6 @@ import (
 // anything happened.
 type edit struct {
 	g       *ir.Graph
-	added   []*ir.Node
 	changed bool
 	err     error
 }
@@ -48,7 +47,7 @@ func (e *edit) addAttrs(op *ir.Op, attrs any, ins []*ir.Value, from []*ir.Node, 
 	if err := ir.InferNode(n); err != nil {
 		e.fail(ir.NodeError(n, err))
 	}
-	e.added = append(e.added, n)
+	e.changed = true
 	return n
 }
 
@@ -79,7 +78,7 @@ func (e *edit) replace(old, repl *ir.Value) bool {
 	return true
 }
 
-// scalar is a constant of a float type without dimensions.
+// floats is a constant of a float type.
 func (e *edit) scalar(dt tensor.DType, x float64) *ir.Value {
 	t, err := ops.ScalarOf(dt, x)
 	if err != nil {
@@ -90,16 +89,10 @@ func (e *edit) scalar(dt tensor.DType, x float64) *ir.Value {
 
 func (e *edit) ints(v ...int64) *ir.Value { return e.g.NewConst("", tensor.Of(v, len(v))) }
 
-// done removes what became unused, or was added in vain, and ends a pass.
+// done removes what became unused and ends a pass.
 func (e *edit) done() (bool, error) {
 	if e.changed && e.err == nil {
 		removeDead(e.g)
-		return true, nil
-	}
-	for _, n := range slices.Backward(e.added) {
-		if !e.read(n) {
-			e.g.Remove(n)
-		}
 	}
 	return e.changed, e.err
 }

@@ -2,7 +2,6 @@ package tests
 
 import (
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"math"
 	"os"
@@ -11,9 +10,13 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/seed-c851cfd2/moec/codegen"
 	"github.com/seed-c851cfd2/moec/ir"
+	"github.com/seed-c851cfd2/moec/ir/eval"
 	"github.com/seed-c851cfd2/moec/ir/ops"
 	"github.com/seed-c851cfd2/moec/ir/tensor"
+	"github.com/seed-c851cfd2/moec/ir/tensorio"
+	"github.com/seed-c851cfd2/moec/runtime"
 )
 
 // The goldens are layers and whole models run by their authors' code; manifest.json says
@@ -49,6 +52,32 @@ type golden struct {
 		HeadMergeTopK  bool    `json:"head_merge_topk"`
 	}
 	T map[string]*tensor.Tensor `json:"-"`
+}
+
+// runner runs a graph on inputs in order.
+type runner struct {
+	name string
+	run  func(ctx context.Context, g *ir.Graph, ins []*tensor.Tensor) ([]*tensor.Tensor, error)
+}
+
+// runners are the ways to run a graph that every golden must match on.
+var runners = []runner{
+	{"interpreter", func(ctx context.Context, g *ir.Graph, ins []*tensor.Tensor) ([]*tensor.Tensor, error) {
+		return eval.Run(ctx, g, ins, eval.Options{})
+	}},
+	{"compiled", func(ctx context.Context, g *ir.Graph, ins []*tensor.Tensor) ([]*tensor.Tensor, error) {
+		p, err := codegen.Compile(ctx, g, codegen.Target{})
+		if err != nil {
+			return nil, err
+		}
+		s, err := runtime.New(p, runtime.Options{Threads: 2})
+		if err != nil {
+			return nil, err
+		}
+		defer s.Close()
+		outs := make([]*tensor.Tensor, len(g.Outputs))
+		return outs, s.RunTo(ctx, ins, outs, nil)
+	}},
 }
 
 // check is an expectation on an output of a case's graph.
@@ -226,36 +255,13 @@ func readSafetensors(t *testing.T, file string) map[string]*tensor.Tensor {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := 8 + int(binary.LittleEndian.Uint64(b))
-	var header map[string]json.RawMessage
-	if err := json.Unmarshal(b[8:n], &header); err != nil {
+	list, _, err := tensorio.DecodeSafetensors(b)
+	if err != nil {
 		t.Fatalf("%s: %v", file, err)
 	}
 	out := map[string]*tensor.Tensor{}
-	for name, raw := range header {
-		if name == "__metadata__" {
-			continue
-		}
-		var e struct {
-			DType   string
-			Shape   []int
-			Offsets [2]int `json:"data_offsets"`
-		}
-		if err := json.Unmarshal(raw, &e); err != nil {
-			t.Fatalf("%s: %s: %v", file, name, err)
-		}
-		dt, ok := map[string]tensor.DType{
-			"F32": tensor.F32, "F64": tensor.F64, "F16": tensor.F16, "BF16": tensor.BF16,
-			"I64": tensor.I64, "I32": tensor.I32, "U8": tensor.U8, "BOOL": tensor.Bool,
-		}[e.DType]
-		if !ok {
-			t.Fatalf("%s: %s has type %s", file, name, e.DType)
-		}
-		x, err := tensor.FromBytes(dt, e.Shape, b[n+e.Offsets[0]:n+e.Offsets[1]])
-		if err != nil {
-			t.Fatalf("%s: %s: %v", file, name, err)
-		}
-		out[name] = x
+	for _, n := range list {
+		out[n.Name] = n.Tensor
 	}
 	return out
 }

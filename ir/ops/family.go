@@ -66,9 +66,9 @@ func (a Activation) check() error {
 	return nil
 }
 
-// familyOps are the feedforward ops.
+// familyOps are the feedforward ops, and onnxruntime's mixtures of experts.
 func familyOps() []*ir.Op {
-	return []*ir.Op{mlpOp(), gatedMLPOp(), topKMLPOp(), pkmOp(), moeOp()}
+	return []*ir.Op{mlpOp(), gatedMLPOp(), topKMLPOp(), pkmOp(), moeOp(), msMoEOp(), msQMoEOp()}
 }
 
 // decimal is the number that the shortest decimal form of f names: 0.1 for float32(0.1).

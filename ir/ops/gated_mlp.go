@@ -28,9 +28,10 @@ func gatedMLPOp() *ir.Op {
 		Doc:   "Gated feedforward (SwiGLU, GEGLU, ReGLU): (act(x wg + bg) * (x wu + bu)) wd + bd.",
 		Attrs: func() any { return &GatedMLPAttrs{Activation: ActSiLU} },
 		MinIn: 4, MaxIn: 7, MinOut: 1, MaxOut: 1,
-		Infer: inferGatedMLP,
-		Eval:  evalGatedMLP,
-		Cost:  costGatedMLP,
+		Infer:  inferGatedMLP,
+		Eval:   evalGatedMLP,
+		Expand: expandGatedMLP,
+		Cost:   costGatedMLP,
 	}
 }
 

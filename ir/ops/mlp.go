@@ -24,9 +24,10 @@ func mlpOp() *ir.Op {
 		Domain: ir.DomainMoec, Name: "MLP", Since: 1, Doc: "Dense two-layer feedforward: act(x w1 + b1) w2 + b2.",
 		Attrs: func() any { return &MLPAttrs{Activation: ActReLU} },
 		MinIn: 3, MaxIn: 5, MinOut: 1, MaxOut: 1,
-		Infer: inferMLP,
-		Eval:  evalMLP,
-		Cost:  costMLP,
+		Infer:  inferMLP,
+		Eval:   evalMLP,
+		Expand: expandMLP,
+		Cost:   costMLP,
 	}
 }
 

@@ -166,9 +166,10 @@ func moeOp() *ir.Op {
 			}
 		},
 		MinIn: 3, MaxIn: moeNumIn, MinOut: 1, MaxOut: moeNumOut,
-		Infer: inferMoE,
-		Eval:  evalMoE,
-		Cost:  costMoE,
+		Infer:  inferMoE,
+		Eval:   evalMoE,
+		Expand: func(g *ir.Graph, n *ir.Node) ([]*ir.Value, error) { return expandMoE(BodyPortable, g, n) },
+		Cost:   costMoE,
 	}
 }
 

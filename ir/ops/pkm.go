@@ -77,9 +77,10 @@ func pkmOp() *ir.Op {
 		Doc:   "Product-key memory: the best of a Cartesian product of two key tables, weighted values summed.",
 		Attrs: func() any { return &PKMAttrs{KNN: 32, Weighting: Weighting(ActReLU)} },
 		MinIn: 4, MaxIn: 9, MinOut: 1, MaxOut: 3,
-		Infer: inferPKM,
-		Eval:  evalPKM,
-		Cost:  costPKM,
+		Infer:  inferPKM,
+		Eval:   evalPKM,
+		Expand: func(g *ir.Graph, n *ir.Node) ([]*ir.Value, error) { return expandPKM(BodyPortable, g, n) },
+		Cost:   costPKM,
 	}
 }
 

@@ -40,9 +40,10 @@ func topKMLPOp() *ir.Op {
 		Doc:   "Two-layer feedforward that keeps the k largest hidden units of each token.",
 		Attrs: func() any { return &TopKMLPAttrs{Activation: ActReLU, K: 1} },
 		MinIn: 3, MaxIn: 6, MinOut: 1, MaxOut: 2,
-		Infer: inferTopKMLP,
-		Eval:  evalTopKMLP,
-		Cost:  costTopKMLP,
+		Infer:  inferTopKMLP,
+		Eval:   evalTopKMLP,
+		Expand: expandTopKMLP,
+		Cost:   costTopKMLP,
 	}
 }
 
