@@ -1,6 +1,7 @@
 package onnx
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -78,6 +79,9 @@ func (s *scope) tryNode(np *onnxpb.NodeProto, origin string) error {
 	if c.name == "" {
 		return fmt.Errorf("%w: the node has no op_type", ir.ErrModel)
 	}
+	if o := writtenOrigin(np); o != nil && s.prefix == "" {
+		c.origin = o
+	}
 	for i, name := range np.Input {
 		if name == "" {
 			c.ins = append(c.ins, nil)
@@ -122,6 +126,19 @@ func (s *scope) tryNode(np *onnxpb.NodeProto, origin string) error {
 		return err
 	}
 	return c.finish()
+}
+
+// writtenOrigin are the names of the user's nodes that Save recorded with a node.
+func writtenOrigin(np *onnxpb.NodeProto) []string {
+	for _, e := range np.MetadataProps {
+		if e.GetKey() == originKey {
+			var o []string
+			if json.Unmarshal([]byte(e.GetValue()), &o) == nil && len(o) > 0 && len(o) < 1000 {
+				return o
+			}
+		}
+	}
+	return nil
 }
 
 // knowsMoec reports whether the call is one of moec's own ops, which a model carries as

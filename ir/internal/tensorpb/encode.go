@@ -1,6 +1,8 @@
 package tensorpb
 
 import (
+	"strconv"
+
 	"github.com/seed-c851cfd2/moec/ir/internal/onnxpb"
 	"github.com/seed-c851cfd2/moec/ir/tensor"
 )
@@ -49,4 +51,14 @@ func Raw(t *tensor.Tensor) []byte {
 		out[i/per] |= v & mask << (i % per * bits)
 	}
 	return out
+}
+
+// SetExternal says that the elements of p lie in another file.
+func SetExternal(p *onnxpb.TensorProto, location string, offset, length int64) {
+	p.RawData = nil
+	p.DataLocation = onnxpb.TensorProto_EXTERNAL.Enum()
+	p.ExternalData = nil
+	for _, kv := range [][2]string{{"location", location}, {"offset", strconv.FormatInt(offset, 10)}, {"length", strconv.FormatInt(length, 10)}} {
+		p.ExternalData = append(p.ExternalData, &onnxpb.StringStringEntryProto{Key: &kv[0], Value: &kv[1]})
+	}
 }

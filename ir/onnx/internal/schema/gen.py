@@ -23,6 +23,20 @@ for (domain, name), versions in sorted(by_op.items()):
     early = [i for i in optional if i < newest.min_input]
     if early:
         fields.append("Optional: []int{" + ", ".join(map(str, early)) + "}")
+    def since(has):
+        """The version from which on all versions have something, if later than the oldest."""
+        first = None
+        for v in sorted(live, reverse=True):
+            if not has(versions[v]):
+                break
+            first = v
+        return first
+    attrs = {a: since(lambda s: a in s.attributes) for a in sorted(newest.attributes)}
+    if attrs:
+        fields.append("Attrs: map[string]int{" + ", ".join(f'"{a}": {v}' for a, v in attrs.items()) + "}")
+    inputs = [since(lambda s: len(s.inputs) > i) for i in range(len(newest.inputs))]
+    if any(v != min(live) for v in inputs):
+        fields.append("Inputs: []int{" + ", ".join(map(str, inputs)) + "}")
     key = (domain + "::" if domain else "") + name
     lines.append(f'\t"{key}": {{{", ".join(fields)}}},')
 with open("schema_gen.go", "w") as f:

@@ -13,10 +13,12 @@ const (
 
 // Op is one standard operator.
 type Op struct {
-	Versions   []int    // the operator-set versions that defined or changed it, ascending
-	Deprecated int      // the version that withdrew it, 0 if none
-	Required   []string // attributes without a default
-	Optional   []int    // inputs that may be empty although later ones are demanded
+	Versions   []int          // the operator-set versions that defined or changed it, ascending
+	Deprecated int            // the version that withdrew it, 0 if none
+	Required   []string       // attributes without a default
+	Optional   []int          // inputs that may be empty although later ones are demanded
+	Attrs      map[string]int // the newest version's attributes and since when they exist
+	Inputs     []int          // since when each of the newest version's inputs exists; nil: always
 }
 
 // Lookup finds an operator by "Name" or "domain::Name".
