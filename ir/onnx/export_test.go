@@ -1,4 +1,4 @@
-package tests
+package onnx_test
 
 import (
 	"bytes"
@@ -140,7 +140,7 @@ type sample struct {
 
 func zoo(t *testing.T) []string {
 	t.Helper()
-	files, err := filepath.Glob("testdata/models/zoo/*.onnx")
+	files, err := filepath.Glob("../../tests/testdata/models/zoo/*.onnx")
 	if err != nil || len(files) == 0 {
 		t.Fatal("no models in testdata/models/zoo", err)
 	}
