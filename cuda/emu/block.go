@@ -27,10 +27,10 @@ type block struct {
 // and they take turns from then on.
 func (l *launch) execute(ctx context.Context) error {
 	n := l.grid[0] * l.grid[1] * l.grid[2]
-	order := l.rng.Perm(n)
+	l.order = l.rng.Perm(n)
 	var resident, free []*block
 	idle := 0
-	for len(order) > 0 || len(resident) > 0 {
+	for l.started < n || len(resident) > 0 {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -44,9 +44,9 @@ func (l *launch) execute(ctx context.Context) error {
 			}
 		}
 		resident = out
-		for len(order) > 0 && len(resident) < maxResident {
-			b := l.start(order[0], &free)
-			order = order[1:]
+		for l.started < n && len(resident) < maxResident {
+			l.started++
+			b := l.start(l.order[l.started-1], &free)
 			if !b.turn() {
 				resident = append(resident, b)
 				break
@@ -56,7 +56,7 @@ func (l *launch) execute(ctx context.Context) error {
 				return err
 			}
 		}
-		if l.counts.progress == before && len(order) == 0 {
+		if l.counts.progress == before && l.started == n {
 			if idle++; idle > idleRounds {
 				l.deadlock(resident)
 			}

@@ -257,6 +257,7 @@ func (c *compiler) emit(in instr) int {
 	if len(c.p.code) >= maxCode {
 		c.fail("the kernel expands to more than %d instructions", maxCode)
 	}
+	in.place = int32(len(c.p.code))
 	c.p.code = append(c.p.code, in)
 	return len(c.p.code) - 1
 }

@@ -40,8 +40,16 @@ type launch struct {
 	rng    *rand.Rand
 	counts counts
 	steps  int64
-	seq    uint64
 	id     uint32
+
+	// of the race rules
+	racesOff  bool
+	seq       uint64 // accesses so far
+	gen       uint32 // shadows of shared memory given out
+	globalGen uint32 // of the shadows of global memory
+	order     []int  // in which blocks start
+	started   int
+	flags     map[flagKey][]*released
 }
 
 // Launch runs a kernel to completion. The error is a *Fault when the kernel
@@ -126,6 +134,8 @@ func (d *Device) prepare(m *Module, p *program, l Launch) (*launch, error) {
 	}
 	d.launch++
 	run.id = d.launch
+	run.globalGen = d.launch
+	run.racesOff = blocks >= maxBlocks
 	run.rng = rand.New(rand.NewPCG(d.opt.Seed, uint64(run.id)))
 	run.counts.init(len(p.code))
 	return run, nil

@@ -139,7 +139,7 @@ func (b *block) arrive(w *warp, in *instr) {
 	}
 	if op.arrive {
 		s.arrived |= me
-		w.releaseTo(b.barClock(id))
+		w.arriveClock(id)
 	} else {
 		s.waiting |= me
 		w.atBar = in

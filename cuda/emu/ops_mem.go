@@ -301,6 +301,7 @@ func (c *compiler) opSt(in *syntax.Instr) {
 		}
 		ss = append(ss, s)
 	}
+	c.out.stores = ss
 	c.noteWidth(ref.space, n)
 	sem := c.semantics(in)
 	sem.write = true

@@ -36,6 +36,8 @@ type instr struct {
 	dsts     []int32
 	must     []int32                     // registers that must be defined: addresses, masks
 	undef    func(w *warp, lanes uint32) // definedness rule of its own
+	stores   []slot                      // of a store: what it stores
+	place    int32                       // index in the code
 	flops    int64                       // floating-point operations per lane
 	src      *syntax.Instr
 	fn       string // function it was written in

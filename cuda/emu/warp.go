@@ -25,13 +25,14 @@ type warp struct {
 	atBar  *instr    // the barrier that the whole warp waits at
 	carry  uint32    // carry flags of add.cc and the like
 
-	cur      *instr
-	executed int64
-	hit      *region // last global allocation accessed
-	locals   [32]*region
-	async    asyncState
-	clock    warpClock
-	spun     int // instructions since the warp last gave way
+	cur       *instr
+	executed  int64
+	hit       *region // last global allocation accessed
+	locals    [32]*region
+	async     asyncState
+	clock     warpClock
+	releasing *[32]*released // snapshots of the release under way
+	spun      int            // instructions since the warp last gave way
 }
 
 // quantum is how many instructions a warp runs before others get a turn; it
