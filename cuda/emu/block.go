@@ -28,6 +28,7 @@ type block struct {
 func (l *launch) execute(ctx context.Context) error {
 	n := l.grid[0] * l.grid[1] * l.grid[2]
 	l.order = l.rng.Perm(n)
+	l.ctx = ctx
 	var resident, free []*block
 	idle := 0
 	for l.started < n || len(resident) > 0 {
@@ -177,6 +178,9 @@ func (b *block) reset() {
 func (b *block) turn() bool {
 	order := b.l.rng.Perm(len(b.warps))
 	for {
+		if b.l.steps > b.l.dev.opt.MaxSteps || b.l.ctx.Err() != nil {
+			return false
+		}
 		alive, spinning := false, false
 		for _, i := range order {
 			w := b.warps[i]

@@ -31,6 +31,7 @@ type Launch struct {
 // launch is one launch under way.
 type launch struct {
 	dev    *Device
+	ctx    context.Context
 	p      *program
 	grid   [3]int
 	block  [3]int

@@ -103,6 +103,8 @@ type Instr struct {
 	GuardNot bool     // @!p
 	Args     []Operand
 	Text     string // as in the source, white space collapsed
+	Pos, End int    // byte offsets in the source, the semicolon excluded
+	OpPos    int    // where the opcode begins, behind the guard
 }
 
 // Has reports whether the opcode carries the modifier.

@@ -146,7 +146,7 @@ func (p *parser) instruction() {
 	if p.tok.kind != tIdent || p.tok.text[0] == '.' || p.tok.text[0] == '%' {
 		p.fail(p.tok.line, "expected an instruction, found %q", p.tok.text)
 	}
-	in.Op = p.tok.text
+	in.Op, in.OpPos = p.tok.text, p.tok.pos
 	p.advance()
 	in.Mods = strings.Split(in.Op, ".")
 	for !p.is(";") {
@@ -155,6 +155,7 @@ func (p *parser) instruction() {
 			break
 		}
 	}
+	in.Pos, in.End = start, p.tok.pos
 	in.Text = strings.Join(strings.Fields(p.sc.src[start:p.tok.pos]), " ")
 	if !p.accept(";") {
 		p.fail(p.tok.line, "expected \";\" after %q, found %q", in.Op, p.tok.text)

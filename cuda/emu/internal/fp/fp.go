@@ -10,11 +10,11 @@ type Mode uint8
 
 // Rounding modes, with PTX's names.
 const (
-	RN Mode = iota // nearest, ties to even
-	RZ             // towards zero
-	RM             // towards minus infinity
-	RP             // towards plus infinity
-	RNA            // nearest, ties away from zero
+	RN  Mode = iota // nearest, ties to even
+	RZ              // towards zero
+	RM              // towards minus infinity
+	RP              // towards plus infinity
+	RNA             // nearest, ties away from zero
 )
 
 // Format is a binary floating-point format.
