@@ -173,10 +173,3 @@ func (c *compiler) need32(s slot) int32 {
 	}
 	return s.idx
 }
-
-func (c *compiler) need64(s slot) int32 {
-	if s.class != class64 {
-		c.fail("operand must be a 64-bit register")
-	}
-	return s.idx
-}

@@ -24,8 +24,6 @@ type asyncState struct {
 	committed [32]int
 }
 
-func (a *asyncState) pending() bool { return len(a.copies) > 0 }
-
 // opCp decodes cp.async and its commit and wait instructions.
 func (c *compiler) opCp(in *syntax.Instr) {
 	switch {
