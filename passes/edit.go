@@ -15,6 +15,7 @@ import (
 // anything happened.
 type edit struct {
 	g       *ir.Graph
+	added   []*ir.Node
 	changed bool
 	err     error
 }
@@ -47,7 +48,7 @@ func (e *edit) addAttrs(op *ir.Op, attrs any, ins []*ir.Value, from []*ir.Node, 
 	if err := ir.InferNode(n); err != nil {
 		e.fail(ir.NodeError(n, err))
 	}
-	e.changed = true
+	e.added = append(e.added, n)
 	return n
 }
 
@@ -78,7 +79,7 @@ func (e *edit) replace(old, repl *ir.Value) bool {
 	return true
 }
 
-// floats is a constant of a float type.
+// scalar is a constant of a float type without dimensions.
 func (e *edit) scalar(dt tensor.DType, x float64) *ir.Value {
 	t, err := ops.ScalarOf(dt, x)
 	if err != nil {
@@ -89,10 +90,16 @@ func (e *edit) scalar(dt tensor.DType, x float64) *ir.Value {
 
 func (e *edit) ints(v ...int64) *ir.Value { return e.g.NewConst("", tensor.Of(v, len(v))) }
 
-// done removes what became unused and ends a pass.
+// done removes what became unused, or was added in vain, and ends a pass.
 func (e *edit) done() (bool, error) {
 	if e.changed && e.err == nil {
 		removeDead(e.g)
+		return true, nil
+	}
+	for _, n := range slices.Backward(e.added) {
+		if !e.read(n) {
+			e.g.Remove(n)
+		}
 	}
 	return e.changed, e.err
 }

@@ -4,10 +4,24 @@ package passes
 // a recipe inserts them after Feedforward (see Before).
 func Pipeline() []Pass {
 	return []Pass{
-		Dead(),      // exports carry unused heads: spare everybody the work
-		Fold(),      // shapes and weights become constants that the rules below look for
-		Canonical(), // one spelling per meaning
-		CSE(),       // exporters repeat shape arithmetic per layer
+		Dead(),        // exports carry unused heads: spare everybody the work
+		Fold(),        // shapes and weights become constants that the rules below look for
+		Canonical(),   // one spelling per meaning
+		CSE(),         // exporters repeat shape arithmetic per layer
+		Fold(),        // what canonical spellings made constant
+		Norms(),       // before activations and linears take their Mul and Add
+		Activations(), // before linears take their constants
+		Softmaxes(),   // before attention, which starts at a Softmax
+		ConvNorms(),   // batch normalisation costs nothing inside a Conv
+		Linears(),     // products with weights, on any rank
+		Canonical(),   // the Reshapes around Gemm have met and go
+		CSE(),         // twins that became alike
+		Attentions(),  // between Linears; takes the head splitting with it
+		QKV(),         // needs Attention's layouts
+		Epilogues(),   // after whoever looks for plain Linears: feedforward, QKV
+		SkipNorms(),   // the residual sums that no Linear could take
+		Canonical(),   // broadcasts and reshapes around what was fused
+		CSE(),         // what is left, shared
 	}
 }
 
@@ -18,6 +32,14 @@ type constraint struct{ first, then, why string }
 func order() []constraint {
 	return []constraint{
 		{"fold", "canonical", "rules look for constants"},
+		{"norm", "linear", "a scale is a Mul by a constant, which a Linear before it would take"},
+		{"activation", "linear", "so is the 0.5 of Gelu"},
+		{"softmax", "attention", "attention starts at a Softmax"},
+		{"linear", "attention", "a constant factor of q moves into its weights first"},
+		{"attention", "qkv", "QKV starts at an Attention"},
+		{"qkv", "epilogue", "QKV joins plain Linears"},
+		{"epilogue", "skipnorm", "a sum is cheaper in the Linear before it than in the norm behind it"},
+		{"convbn", "epilogue", "an activation ends a Conv"},
 		{"canonical", "cse", "two spellings of one computation are shared only when they look alike"},
 	}
 }

@@ -104,8 +104,10 @@ func quantizedType(a *QuantizeAttrs, zero tensor.DType) (tensor.DType, error) {
 // inferScale checks what is known of the scale's shape.
 func inferScale(c *ir.InferCtx, axis, block int64) error {
 	x, s := c.In(0), c.In(1)
-	if err := sameShape(s, c.In(2)); c.Has(2) && err != nil {
-		return err
+	if z := c.In(2); c.Has(2) && !isSingle(s, z) {
+		if err := sameShape(s, z); err != nil {
+			return err
+		}
 	}
 	if block < 0 {
 		return fmt.Errorf("%w: block_size %d", ir.ErrAttr, block)
@@ -127,6 +129,13 @@ func inferScale(c *ir.InferCtx, axis, block int64) error {
 		return fmt.Errorf("%w: scale %s for axis %d of %s", ir.ErrShape, s, a, x)
 	}
 	return nil
+}
+
+// isSingle reports two types of one element each: a scalar, or 1 in every dimension.
+func isSingle(a, b ir.Type) bool {
+	m, ok1 := a.Static()
+	n, ok2 := b.Static()
+	return ok1 && ok2 && tensor.NumElems(m) == 1 && tensor.NumElems(n) == 1
 }
 
 // scaleIndex tells which element of a scale (or zero point) belongs to each element of
