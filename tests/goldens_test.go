@@ -10,13 +10,10 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/seed-c851cfd2/moec/codegen"
 	"github.com/seed-c851cfd2/moec/ir"
-	"github.com/seed-c851cfd2/moec/ir/eval"
 	"github.com/seed-c851cfd2/moec/ir/ops"
 	"github.com/seed-c851cfd2/moec/ir/tensor"
 	"github.com/seed-c851cfd2/moec/ir/tensorio"
-	"github.com/seed-c851cfd2/moec/runtime"
 )
 
 // The goldens are layers and whole models run by their authors' code; manifest.json says
@@ -52,32 +49,6 @@ type golden struct {
 		HeadMergeTopK  bool    `json:"head_merge_topk"`
 	}
 	T map[string]*tensor.Tensor `json:"-"`
-}
-
-// runner runs a graph on inputs in order.
-type runner struct {
-	name string
-	run  func(ctx context.Context, g *ir.Graph, ins []*tensor.Tensor) ([]*tensor.Tensor, error)
-}
-
-// runners are the ways to run a graph that every golden must match on.
-var runners = []runner{
-	{"interpreter", func(ctx context.Context, g *ir.Graph, ins []*tensor.Tensor) ([]*tensor.Tensor, error) {
-		return eval.Run(ctx, g, ins, eval.Options{})
-	}},
-	{"compiled", func(ctx context.Context, g *ir.Graph, ins []*tensor.Tensor) ([]*tensor.Tensor, error) {
-		p, err := codegen.Compile(ctx, g, codegen.Target{})
-		if err != nil {
-			return nil, err
-		}
-		s, err := runtime.New(p, runtime.Options{Threads: 2})
-		if err != nil {
-			return nil, err
-		}
-		defer s.Close()
-		outs := make([]*tensor.Tensor, len(g.Outputs))
-		return outs, s.RunTo(ctx, ins, outs, nil)
-	}},
 }
 
 // check is an expectation on an output of a case's graph.
