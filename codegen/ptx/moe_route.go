@@ -45,6 +45,10 @@ func (s *MoE) router() (*Kernel, error) {
 type routerKernel struct {
 	*builder
 	*MoE
+	// emit takes a slot's outcome: on says whether it is selected; its lanes are those whose slot exists.
+	emit func(slot, e asm.U32, gate asm.F32, on asm.Pred)
+	// counted takes the number of selected slots, in every lane, where a threshold decides it.
+	counted                                 func(n asm.U32)
 	tile                                    Tile
 	x, sel, selBias, given                  asm.U64
 	ids, gates, counts, hist, offs, y, base asm.U64
@@ -117,7 +121,12 @@ func (r *routerKernel) write() {
 	r.Comment("each warp ranks tokens of the block")
 	r.For("token", r.Warp(), r.Const(t.M), warps, func(row asm.U32) {
 		token := r.first.Add(row).As("token_id")
-		r.If(token.Lt(r.tokens), func() { r.rank(row, token) })
+		r.If(token.Lt(r.tokens), func() {
+			r.storePairs(token)
+			at := row.MulI(r.pitch).MadI(4, r.logits).As("row_logits")
+			list := r.list.Add(r.Warp().MulI(r.slots() * 4)).As("chosen")
+			r.rank(at, list)
+		})
 	})
 	r.Barrier()
 	r.Comment("publish the block's histogram")
@@ -205,10 +214,10 @@ func (b *builder) weightTile(dt dtype, base asm.U64, col asm.U32, k, n, tileN, t
 	return o
 }
 
-// rank chooses and weighs the experts of one token. Lane i holds the logits of experts i, i+32, ...
-func (r *routerKernel) rank(row, token asm.U32) {
+// rank chooses and weighs, by one warp, the experts of the token whose logits lie at at in shared memory; list
+// is room for the chosen ones. Lane i holds the logits of experts i, i+32, ...
+func (r *routerKernel) rank(at, list asm.U32) {
 	lane := r.Lane()
-	at := row.MulI(r.pitch).MadI(4, r.logits).As("row_logits")
 	n := (r.E + asm.WarpSize - 1) / asm.WarpSize
 	keys := make([]asm.U32, n)
 	top := r.ConstF(lowest).Var("top_logit")
@@ -237,7 +246,6 @@ func (r *routerKernel) rank(row, token asm.U32) {
 		z = most.Add(logF(sum.WarpSum(asm.WarpSize))).As("log_sum")
 	}
 	r.Comment("choose the best experts, one per round; equal keys go to the lower index")
-	list := r.list.Add(r.Warp().MulI(r.slots() * 4)).As("chosen")
 	r.For("slot", r.Const(0), r.Const(r.slots()), 1, func(k asm.U32) {
 		best, who := keys[0], lane
 		for j := 1; j < n; j++ {
@@ -252,7 +260,7 @@ func (r *routerKernel) rank(row, token asm.U32) {
 		r.If(lane.EqI(0), func() { list.Add(k.MulI(4)).StsU32(0, winner) })
 	})
 	r.SyncWarp()
-	r.weigh(at, list, token, z)
+	r.weigh(at, list, z)
 	r.SyncWarp()
 }
 
@@ -266,8 +274,8 @@ func rankKey(x asm.F32) asm.U32 {
 	return x.IsNaN().SelU32(f.Const(1), key)
 }
 
-// weigh computes the gates of the chosen experts, lane by slot, and stores the pairs.
-func (r *routerKernel) weigh(at, list, token asm.U32, z asm.F32) {
+// weigh computes the gates of the chosen experts, lane by slot.
+func (r *routerKernel) weigh(at, list asm.U32, z asm.F32) {
 	type pair struct {
 		slot, e asm.U32
 		on      asm.Pred
@@ -319,34 +327,41 @@ func (r *routerKernel) weigh(at, list, token asm.U32, z asm.F32) {
 		default:
 			g = expF(p.l.Sub(shift), r.Func).Div(norm)
 		}
-		r.If(p.slot.LtI(r.slots()), func() {
-			to := token.MadI(r.slots(), p.slot)
-			r.gates.At(to, 4).StF32(0, p.on.SelF32(g, r.ConstF(0)))
-			r.ids.At(to, 4).StU32(0, p.on.SelU32(p.e, r.Const(r.E)))
-			r.If(p.on, func() { r.count.Add(p.e.MulI(4)).AtomicAddS(0, r.Const(1)) })
+		r.If(p.slot.LtI(r.slots()), func() { r.emit(p.slot, p.e, p.on.SelF32(g, r.ConstF(0)), p.on) })
+	}
+	if r.ByThreshold {
+		r.counted(count)
+	}
+}
+
+// storePairs makes emit and counted write one token's outcome to global memory and count its experts.
+func (r *routerKernel) storePairs(token asm.U32) {
+	r.emit = func(slot, e asm.U32, gate asm.F32, on asm.Pred) {
+		to := token.MadI(r.slots(), slot)
+		r.gates.At(to, 4).StF32(0, gate)
+		r.ids.At(to, 4).StU32(0, on.SelU32(e, r.Const(r.E)))
+		r.If(on, func() { r.count.Add(e.MulI(4)).AtomicAddS(0, r.Const(1)) })
+	}
+	r.counted = func(n asm.U32) {
+		r.If(r.Lane().EqI(0), func() { r.counts.At(token, 4).StU32(0, n) })
+		if r.MinK > 0 {
+			return
+		}
+		r.Comment("a token without experts is finished here")
+		r.If(n.EqI(0), func() {
+			es := r.DType.Size()
+			r.For("col", r.Lane(), r.Const(r.Dv), asm.WarpSize, func(col asm.U32) {
+				v := r.ConstF(0)
+				if r.OBias {
+					v = v.Add(loadF(r.oBias.At(col, es), r.DType, 0))
+				}
+				if r.Base {
+					v = v.Add(loadF(r.base.AtMul(token, r.Const(r.Dv), es).At(col, es), r.DType, 0))
+				}
+				storeF(r.Func, r.y.AtMul(token, r.Const(r.Dv), es).At(col, es), r.DType, 0, v)
+			})
 		})
 	}
-	if !r.ByThreshold {
-		return
-	}
-	r.If(r.Lane().EqI(0), func() { r.counts.At(token, 4).StU32(0, count) })
-	if r.MinK > 0 {
-		return
-	}
-	r.Comment("a token without experts is finished here")
-	r.If(count.EqI(0), func() {
-		es := r.DType.Size()
-		r.For("col", r.Lane(), r.Const(r.Dv), asm.WarpSize, func(col asm.U32) {
-			v := r.ConstF(0)
-			if r.OBias {
-				v = v.Add(loadF(r.oBias.At(col, es), r.DType, 0))
-			}
-			if r.Base {
-				v = v.Add(loadF(r.base.AtMul(token, r.Const(r.Dv), es).At(col, es), r.DType, 0))
-			}
-			storeF(r.Func, r.y.AtMul(token, r.Const(r.Dv), es).At(col, es), r.DType, 0, v)
-		})
-	})
 }
 
 // score is what a threshold compares and, for some gates, the gate.

@@ -52,6 +52,16 @@ func (m *moeData) bytes(t testing.TB, op *Op) map[string][]byte {
 			v = append(append([]float32{}, v...), m.in["up"]...)
 		}
 		out[name] = packAs(m.DType, v)
+		if name == "w2" {
+			all := append(append(append([]float32{}, m.in["w1"]...), m.in["up"]...), v...)
+			if b, ok := op.Buffer("neurons"); ok {
+				p, err := b.Pack.Bytes(all)
+				if err != nil {
+					t.Fatal(err)
+				}
+				out["neurons"] = p
+			}
+		}
 		if b, ok := op.Buffer(name); ok && b.Pack != nil {
 			p, err := b.Pack.Bytes(v)
 			if err != nil {
@@ -199,6 +209,55 @@ func TestMoEPrefill(t *testing.T) {
 				m := newMoEData(seeded(t), s, tokens)
 				out := run(t, op, map[string]int64{"T": int64(tokens)}, m.bytes(t, op))
 				near(t, "y", unpack(tensor.F32, out["y"]), m.eval(), 3e-6)
+			})
+		}
+	}
+}
+
+// TestMoEPrefill16 runs the same cases on tensor cores, against the evaluation of the rounded numbers. The
+// bound is that of rounding the hidden units and the slots to the format: bf16 has 8 significant bits.
+func TestMoEPrefill16(t *testing.T) {
+	for name, c := range moeCases() {
+		for _, dt := range []tensor.DType{tensor.BF16, tensor.F16} {
+			tokens := c.tokens[len(c.tokens)-1]
+			t.Run(fmt.Sprintf("%s_%d_%v", name, tokens, dt), func(t *testing.T) {
+				s := c.MoE
+				s.Tokens, s.DType, s.Math = Sym("T"), dt, Tensor16
+				op, err := s.Prefill()
+				if err != nil {
+					t.Fatal(err)
+				}
+				m := newMoEData(seeded(t), s, tokens)
+				out := run(t, op, map[string]int64{"T": int64(tokens)}, m.bytes(t, op))
+				tol := 2e-3
+				if dt == tensor.BF16 {
+					tol = 1e-2
+				}
+				near(t, "y", unpack(dt, out["y"]), m.eval(), tol)
+			})
+		}
+	}
+}
+
+// TestMoEDecode runs the same cases in one launch, a few tokens of each.
+func TestMoEDecode(t *testing.T) {
+	for name, c := range moeCases() {
+		for _, dt := range []tensor.DType{tensor.F32, tensor.BF16} {
+			tokens := min(c.tokens[len(c.tokens)-1], 3)
+			t.Run(fmt.Sprintf("%s_%d_%v", name, tokens, dt), func(t *testing.T) {
+				s := c.MoE
+				s.Tokens, s.DType = Sym("T"), dt
+				tol := 3e-6
+				if dt != tensor.F32 {
+					s.Math, tol = Tensor16, 1e-2
+				}
+				op, err := s.Decode()
+				if err != nil {
+					t.Fatal(err)
+				}
+				m := newMoEData(seeded(t), s, tokens)
+				out := run(t, op, map[string]int64{"T": int64(tokens)}, m.bytes(t, op))
+				near(t, "y", unpack(dt, out["y"]), m.eval(), tol)
 			})
 		}
 	}
