@@ -235,27 +235,35 @@ func runAttention[T realElem](c *ir.EvalCtx, at *attend[T], query *tensor.Tensor
 	if err != nil {
 		return err
 	}
-	var scores realOut[T]
-	want := len(c.Outs) > 3 && (len(c.Want) < 4 || c.Want[3])
-	if want {
-		if scores, err = outReals[T](c, 3, query.DType(), b, n, s, at.k.seq); err != nil {
-			return err
-		}
-		at.stage = stage
-		at.tap = func(b, h, i int, row []float64) {
-			dst := scores.V[((b*n+h)*s+i)*len(row):]
-			for j, x := range row {
-				dst[j] = T(x)
-			}
-		}
+	if err := tapScores(c, at, query.DType(), stage, func() { at.run(view) }); err != nil {
+		return err
 	}
-	at.run(view)
 	out.Store()
-	if want {
-		scores.Store()
-	}
 	if err := putHeads(c, 1, kt, at.k); err != nil {
 		return err
 	}
 	return putHeads(c, 2, vt, at.v)
+}
+
+// tapScores runs at with its scores at a stage written as output 3, if somebody wants it.
+func tapScores[T realElem](c *ir.EvalCtx, at *attend[T], dt tensor.DType, stage scoreStage, run func()) error {
+	if len(c.Outs) < 4 || len(c.Want) > 3 && !c.Want[3] {
+		run()
+		return nil
+	}
+	n, s := at.q.num, at.q.seq
+	scores, err := outReals[T](c, 3, dt, at.q.batch, n, s, at.k.seq)
+	if err != nil {
+		return err
+	}
+	at.stage = stage
+	at.tap = func(b, h, i int, row []float64) {
+		dst := scores.V[((b*n+h)*s+i)*len(row):]
+		for j, x := range row {
+			dst[j] = T(x)
+		}
+	}
+	run()
+	scores.Store()
+	return nil
 }

@@ -22,9 +22,9 @@ func controlOps() []*ir.Op {
 			Name: "If", Since: 25, Doc: "Runs the then- or the else-branch.",
 			MinIn: 1, MaxIn: 1, MinOut: 1, MaxOut: -1, Infer: inferIf, Eval: evalIf, Cost: noCost,
 		},
-		{
+		{ // the first two inputs count but may be absent, so none is required
 			Name: "Loop", Since: 25, Doc: "Runs its body a number of times or while a condition holds, carrying values along.",
-			MinIn: 2, MaxIn: -1, MinOut: 1, MaxOut: -1, Infer: inferLoop, Eval: evalLoop, Cost: noCost,
+			MinIn: 0, MaxIn: -1, MinOut: 1, MaxOut: -1, Infer: inferLoop, Eval: evalLoop, Cost: noCost,
 		},
 		{
 			Name: "Scan", Since: 25, Doc: "Runs its body over slices of its inputs, carrying states and stacking outputs.",
