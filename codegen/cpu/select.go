@@ -43,14 +43,30 @@ func NewSelector(precision string) (*Selector, error) {
 // the reference kernel.
 func rules() map[string]func(*Selector, *ir.Node) (Choice, bool) {
 	return map[string]func(*Selector, *ir.Node) (Choice, bool){
-		"MatMul":          matmul,
-		"moec::Linear":    matmul,
-		"moec::Attention": attention,
-		"Reshape":         view,
-		"Squeeze":         view,
-		"Unsqueeze":       view,
-		"Flatten":         view,
-		"Identity":        view,
+		"MatMul":             matmul,
+		"moec::Linear":       matmul,
+		"moec::Attention":    attention,
+		"LayerNormalization": norm,
+		"RMSNormalization":   norm,
+		"moec::SkipNorm":     norm,
+		"Softmax":            softmax,
+		"Add":                binary,
+		"Sub":                binary,
+		"Mul":                binary,
+		"Div":                binary,
+		"Relu":               unary,
+		"Sigmoid":            unary,
+		"Tanh":               unary,
+		"Gelu":               unary,
+		"Neg":                unary,
+		"Abs":                unary,
+		"Sqrt":               unary,
+		"Reciprocal":         unary,
+		"Reshape":            view,
+		"Squeeze":            view,
+		"Unsqueeze":          view,
+		"Flatten":            view,
+		"Identity":           view,
 	}
 }
 

@@ -45,6 +45,10 @@ func table() []*Kernel {
 		{Name: plan.KernelView, Bind: bindCopy},
 		{Name: "linear", Bind: bindLinear},
 		{Name: "attention", Bind: bindAttention},
+		{Name: "norm", Bind: bindNorm},
+		{Name: "softmax", Bind: bindSoftmax},
+		{Name: "unary", Bind: bindUnary},
+		{Name: "binary", Bind: bindBinary},
 	}
 }
 
