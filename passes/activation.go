@@ -3,6 +3,7 @@ package passes
 import (
 	"context"
 	"math"
+	"slices"
 
 	"github.com/seed-c851cfd2/moec/ir"
 	"github.com/seed-c851cfd2/moec/ir/tensor"
@@ -37,7 +38,7 @@ func erfGelu(e *edit, n *ir.Node) bool {
 	if a == nil {
 		return false
 	}
-	return e.gated(a, c, 0.5, nodes(n, add), func(x *ir.Value) (string, []any) {
+	return e.gated(n, a, c, 0.5, nodes(add), func(x *ir.Value) (string, []any) {
 		return "Gelu", pick(isPoly(n.Inputs[0], x, 0, math.Sqrt2/2, 0, 0))
 	})
 }
@@ -49,14 +50,14 @@ func tanhGelu(e *edit, n *ir.Node) bool {
 		return false
 	}
 	s := math.Sqrt(2 / math.Pi)
-	return e.gated(a, c, 0.5, nodes(n, add), func(x *ir.Value) (string, []any) {
+	return e.gated(n, a, c, 0.5, nodes(add), func(x *ir.Value) (string, []any) {
 		return "Gelu", pick(isPoly(n.Inputs[0], x, 0, s, 0, 0.044715*s), "approximate", "tanh")
 	})
 }
 
 // swish: x sigmoid(alpha x).
 func swish(e *edit, n *ir.Node) bool {
-	return e.gated(n.Outputs[0], 1, 1, nodes(n), func(x *ir.Value) (string, []any) {
+	return e.gated(n, n.Outputs[0], 1, 1, nil, func(x *ir.Value) (string, []any) {
 		p, ok := polynomial(n.Inputs[0], x, 4)
 		if !ok || p[0] != 0 || p[1] <= 0 || p[2] != 0 || p[3] != 0 {
 			return "", nil
@@ -70,7 +71,7 @@ func hardSwish(e *edit, n *ir.Node) bool {
 	if !near(floatAttr(n, "alpha"), 1./6, tensor.F32) || !near(floatAttr(n, "beta"), 0.5, tensor.F32) {
 		return false
 	}
-	return e.gated(n.Outputs[0], 1, 1, nodes(n), func(x *ir.Value) (string, []any) {
+	return e.gated(n, n.Outputs[0], 1, 1, nil, func(x *ir.Value) (string, []any) {
 		return "HardSwish", pick(n.Inputs[0] == x)
 	})
 }
@@ -80,7 +81,7 @@ func clipHardSwish(e *edit, n *ir.Node) bool {
 	if lo, hi, ok := clipBounds(n); !ok || lo != 0 || hi != 6 {
 		return false
 	}
-	return e.gated(n.Outputs[0], 1, 1./6, nodes(n), func(x *ir.Value) (string, []any) {
+	return e.gated(n, n.Outputs[0], 1, 1./6, nil, func(x *ir.Value) (string, []any) {
 		return "HardSwish", pick(isPoly(n.Inputs[0], x, 3, 1, 0, 0))
 	})
 }
@@ -125,11 +126,11 @@ func onePlus(g *ir.Graph, f *ir.Value) (a *ir.Value, c float64, add *ir.Node) {
 	return nil, 0, nil
 }
 
-// gated climbs from a gate, worth coef times the formula's, through products and
+// gated climbs from the gate that the function f makes, worth coef times the formula's, through products and
 // quotients with constants and one product with a value, until the constants make want.
 // match says for that value, or for it without a constant factor of its own, which op
 // the whole is; "" or nil attributes for none.
-func (e *edit) gated(gate *ir.Value, coef, want float64, from []*ir.Node, match func(x *ir.Value) (string, []any)) bool {
+func (e *edit) gated(f *ir.Node, gate *ir.Value, coef, want float64, from []*ir.Node, match func(x *ir.Value) (string, []any)) bool {
 	type factor struct {
 		v *ir.Value
 		k float64
@@ -137,12 +138,13 @@ func (e *edit) gated(gate *ir.Value, coef, want float64, from []*ir.Node, match 
 	}
 	var xs []factor
 	for range 5 {
-		for _, f := range xs {
-			if !near(coef*f.k, want, f.v.Type.DType) || !sameType(f.v.Type, gate.Type) {
+		for _, x := range xs {
+			if !near(coef*x.k, want, x.v.Type.DType) || !sameType(x.v.Type, gate.Type) {
 				continue
 			}
-			if name, attrs := match(f.v); name != "" && attrs != nil {
-				return e.replace(gate, e.add(name, values(f.v), append(from, nodes(f.n)...), attrs...))
+			if name, attrs := match(x.v); name != "" && attrs != nil {
+				from = slices.Concat(between(f.Inputs[0], x.v, nil), nodes(f, x.n), from)
+				return e.replace(gate, e.add(name, values(x.v), from, attrs...))
 			}
 		}
 		if !e.g.OnlyUse(gate) {
@@ -183,6 +185,17 @@ func (e *edit) gated(gate *ir.Value, coef, want float64, from []*ir.Node, match 
 		gate = u.Outputs[0]
 	}
 	return false
+}
+
+// between lists the nodes from x to v, those nearest to x first.
+func between(v, x *ir.Value, met []*ir.Node) []*ir.Node {
+	if v == x || v == nil || v.Def == nil || slices.Contains(met, v.Def) {
+		return met
+	}
+	for _, u := range v.Def.Inputs {
+		met = between(u, x, met)
+	}
+	return append(met, v.Def)
 }
 
 // poly are the coefficients of 1, x, x^2 and x^3.

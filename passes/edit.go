@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/seed-c851cfd2/moec/ir"
-	"github.com/seed-c851cfd2/moec/ir/ops"
 	"github.com/seed-c851cfd2/moec/ir/tensor"
 )
 
@@ -77,15 +76,6 @@ func (e *edit) replace(old, repl *ir.Value) bool {
 	}
 	e.changed = true
 	return true
-}
-
-// scalar is a constant of a float type without dimensions.
-func (e *edit) scalar(dt tensor.DType, x float64) *ir.Value {
-	t, err := ops.ScalarOf(dt, x)
-	if err != nil {
-		e.fail(err)
-	}
-	return e.g.NewConst("", t)
 }
 
 func (e *edit) ints(v ...int64) *ir.Value { return e.g.NewConst("", tensor.Of(v, len(v))) }

@@ -58,9 +58,9 @@ func findNorm(e *edit, mean *ir.Node) bool {
 	width := int(x.Type.Shape[len(x.Type.Shape)-1].Size)
 	y, scale, mul := e.affine(y, "Mul", width)
 	if scale == nil {
-		scale = ones(dt, width)
+		scale = e.g.NewConst("", ones(dt, width))
 	}
-	ins := values(x, e.g.NewConst("", scale))
+	ins := values(x, scale)
 	from = append(from, nodes(mul)...)
 	name := "RMSNormalization"
 	if centred {
@@ -68,7 +68,7 @@ func findNorm(e *edit, mean *ir.Node) bool {
 		z, bias, add := e.affine(y, "Add", width)
 		if bias != nil {
 			y = z
-			ins = append(ins, e.g.NewConst("", bias))
+			ins = append(ins, bias)
 			from = append(from, add)
 		}
 	}
@@ -135,7 +135,7 @@ func (e *edit) overRoot(d, v *ir.Value) (y *ir.Value, from []*ir.Node) {
 
 // affine climbs from y through one product or sum with a constant vector along the last
 // axis, and returns it with the vector; y itself when there is none.
-func (e *edit) affine(y *ir.Value, op string, width int) (*ir.Value, *tensor.Tensor, *ir.Node) {
+func (e *edit) affine(y *ir.Value, op string, width int) (*ir.Value, *ir.Value, *ir.Node) {
 	if !e.g.OnlyUse(y) {
 		return y, nil, nil
 	}
@@ -144,7 +144,7 @@ func (e *edit) affine(y *ir.Value, op string, width int) (*ir.Value, *tensor.Ten
 		return y, nil, nil
 	}
 	if t := lastAxisVector(other(u, y), width); t != nil {
-		return u.Outputs[0], t, u
+		return u.Outputs[0], e.vector(other(u, y), t), u
 	}
 	return y, nil, nil
 }

@@ -109,3 +109,13 @@ func TestDead(t *testing.T)      { testCases(t, Dead()) }
 func TestFold(t *testing.T)      { testCases(t, Fold()) }
 func TestCSE(t *testing.T)       { testCases(t, CSE()) }
 func TestCanonical(t *testing.T) { testCases(t, Canonical()) }
+
+func TestNorms(t *testing.T)       { testCases(t, Norms()) }
+func TestActivations(t *testing.T) { testCases(t, Activations()) }
+func TestSoftmaxes(t *testing.T)   { testCases(t, Softmaxes()) }
+func TestConvNorms(t *testing.T)   { testCases(t, ConvNorms()) }
+func TestLinears(t *testing.T)     { testCases(t, Linears()) }
+func TestAttentions(t *testing.T)  { testCases(t, Attentions()) }
+func TestQKV(t *testing.T)         { testCases(t, QKV()) }
+func TestEpilogues(t *testing.T)   { testCases(t, Epilogues()) }
+func TestSkipNorms(t *testing.T)   { testCases(t, SkipNorms()) }
