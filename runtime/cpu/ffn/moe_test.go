@@ -46,8 +46,13 @@ func routeRef(r *Router, logits, given []float64) (experts []int, gates []float6
 				n++
 			}
 		}
-	} else if n > 0 && n < e {
-		gap = scores[order[n-1]] - scores[order[n]]
+		n = min(max(n, r.MinK), e)
+		if r.MaxK > 0 {
+			n = min(n, r.MaxK)
+		}
+	}
+	if n > 0 && n < e {
+		gap = min(gap, math.Abs(logits[order[n-1]]-logits[order[n]]))
 	}
 	experts = order[:n]
 	slices.Sort(experts)
@@ -111,7 +116,11 @@ func randomMoE(t testing.TB, k *gemm.Kernels, p layout.Precision, rng *rand.Rand
 		l.Router.Normalise = false
 	}
 	if rng.IntN(4) == 0 {
-		l.Router.Above, l.Router.Threshold = true, float32(rng.Float64())/4
+		l.Router.Above, l.Router.Threshold = true, float32(rng.Float64())/2
+		l.Router.MinK, l.Router.MaxK = rng.IntN(2), rng.IntN(3)
+		if l.Router.MaxK > 0 {
+			l.Router.MaxK = max(l.Router.MaxK, l.Router.MinK)
+		}
 	}
 	if rng.IntN(2) == 0 {
 		l.Router.W = pack(t, layout.F32, rng, s.d, s.e)

@@ -12,13 +12,14 @@ import (
 // given the router's logits.
 type Gating uint8
 
-// The gatings.
+// The gatings. All rank experts by their logits, of which the scores are monotone,
+// so that a saturated sigmoid makes no ties.
 const (
-	GateNone         Gating = iota // by the logits; scaled by one
-	GateSigmoid                    // by sigmoid(logits), also the scale (sigma-MoE, S-BASE at inference)
-	GateSoftmax                    // by softmax over all experts, also the scale (Switch with K = 1)
-	GateSoftmaxAfter               // by the logits; scaled by softmax over those selected
-	GateGiven                      // by the logits; scaled by Router.Gates
+	GateNone         Gating = iota // score: the logit; gate: one
+	GateSigmoid                    // score and gate: sigmoid of the logit (sigma-MoE, S-BASE)
+	GateSoftmax                    // score and gate: softmax over all experts (Switch)
+	GateSoftmaxAfter               // score: the logit; gate: softmax over those selected
+	GateGiven                      // score: the logit; gate: from Router.Gates
 )
 
 // String names g.
@@ -30,8 +31,8 @@ func (g Gating) String() string {
 	return fmt.Sprintf("Gating(%d)", uint8(g))
 }
 
-// Router selects the experts of each token. Selection is exact: the K greatest,
-// the lower index first among equals, NaN before all.
+// Router selects the experts of each token. Selection is exact: the K greatest
+// logits, the lower index first among equals, NaN last.
 type Router struct {
 	W      *layout.Matrix // f32, D x E; nil if the logits are given
 	Bias   []float32      // E, or nil
@@ -39,10 +40,11 @@ type Router struct {
 	Gates  gemm.Rows      // T rows of E, for GateGiven
 	Gating Gating
 	K      int // experts per token
-	// With Above set every expert is selected whose score (what Gating selects by)
-	// is at least Threshold, whatever K.
-	Above     bool
-	Threshold float32
+	// With Above set, instead of K, as many as have a score of at least Threshold,
+	// but no fewer than MinK and, unless MaxK is zero, no more than MaxK.
+	Above      bool
+	Threshold  float32
+	MinK, MaxK int
 	// Normalise divides the gates of a token by their sum plus Epsilon.
 	Normalise bool
 	Epsilon   float32
@@ -50,10 +52,13 @@ type Router struct {
 
 // most is the greatest number of experts of a token, of n.
 func (r *Router) most(n int) int {
+	k := r.K
 	if r.Above {
-		return n
+		if k = r.MaxK; k == 0 {
+			k = n
+		}
 	}
-	return max(0, min(r.K, n))
+	return max(0, min(k, n))
 }
 
 // scaled reports whether gates may differ from one.
@@ -85,57 +90,71 @@ type choice struct {
 	count   []int32
 	experts []int32
 	gates   []float32
-	keys    []uint32 // scratch of padKeys(E)
-	picked  []int32  // scratch of E
+	keys    []uint32  // scratch of padKeys(E)
+	picked  []int32   // scratch of E
+	scores  []float32 // scratch of E
 }
 
 // choiceLen is the scratch for a choice of tokens of e experts.
 func choiceLen(tokens, most, e int) int {
-	return pad(tokens) + 2*pad(tokens*most) + padKeys(e) + pad(e)
+	return pad(tokens) + 2*pad(tokens*most) + padKeys(e) + 2*pad(e)
 }
 
 func newChoice(a *arena, tokens, most, e int) choice {
 	return choice{
 		most: most, count: a.ints(tokens), experts: a.ints(tokens * most), gates: a.floats(tokens * most),
-		keys: a.words(padKeys(e)), picked: a.ints(e),
+		keys: a.words(padKeys(e)), picked: a.ints(e), scores: a.floats(e),
 	}
 }
 
-// choose selects experts for tokens m0 to m1 from rows of e logits, which it
-// overwrites by scores.
+// choose selects experts for tokens m0 to m1 from rows of e logits.
 func (r *Router) choose(k *gemm.Kernels, m0, m1, e int, logits []float32, c *choice) {
-	switch r.Gating {
-	case GateSigmoid:
-		k.Act().Apply(act.Sigmoid, logits[:(m1-m0)*e], 1)
-	case GateSoftmax:
-		for i := range m1 - m0 {
-			softmax(k.Act(), logits[i*e:(i+1)*e])
-		}
-	}
 	for i := range m1 - m0 {
-		scores := logits[i*e : (i+1)*e]
-		n := 0
-		if r.Above {
-			n = selectAbove(c.picked, scores, r.Threshold)
-		} else {
-			n = selectTopK(k.Features(), c.picked, scores, r.K, c.keys)
+		row := logits[i*e : (i+1)*e]
+		from := row // what gates are taken from
+		if r.Gating == GateSoftmax || r.Above {
+			from = c.scores
+			copy(from, row)
+			switch r.Gating {
+			case GateSoftmax:
+				softmax(k.Act(), from)
+			case GateSigmoid:
+				k.Act().Apply(act.Sigmoid, from, 1)
+			}
+		}
+		n := selectTopK(k.Features(), c.picked, row, r.number(from), c.keys)
+		if r.Gating == GateGiven {
+			at := r.Gates.At(m0 + i)
+			from = r.Gates.Data[at : at+e]
 		}
 		c.count[i] = int32(n)
 		gates := c.gates[i*c.most:][:n]
-		given := scores
-		if r.Gating == GateGiven {
-			at := r.Gates.At(m0 + i)
-			given = r.Gates.Data[at : at+e]
-		}
 		for j, p := range c.picked[:n] {
 			c.experts[i*c.most+j] = p
-			gates[j] = given[p]
+			gates[j] = from[p]
+		}
+		if r.Gating == GateSigmoid && !r.Above {
+			k.Act().Apply(act.Sigmoid, gates, 1)
 		}
 		r.scale(k.Act(), gates)
 	}
 }
 
-// scale turns the scores of the selected experts into gates.
+// number is how many experts a token with the given scores gets.
+func (r *Router) number(scores []float32) int {
+	if !r.Above {
+		return r.K
+	}
+	n := 0
+	for _, s := range scores {
+		if s >= r.Threshold {
+			n++
+		}
+	}
+	return min(max(n, r.MinK), r.most(len(scores)))
+}
+
+// scale turns what was taken for the selected experts into gates.
 func (r *Router) scale(k *act.Kernels, gates []float32) {
 	switch r.Gating {
 	case GateNone:

@@ -6,9 +6,8 @@ import (
 	"github.com/seed-c851cfd2/moec/runtime/cpu/isa"
 )
 
-// Selection is exact: the K greatest scores, the lower index first among equals.
-// NaN counts as greater than infinity, so that a fault upstream is chosen and
-// shows in the output; -0 equals 0.
+// Selection is exact: the K greatest scores, the lower index first among equals;
+// -0 equals 0, and NaN ranks below minus infinity.
 //
 // Floats are mapped to unsigned integers of the same order, and the K-th greatest
 // is found bit by bit from the top, by counting: about ten passes over keys in L1
@@ -17,7 +16,7 @@ import (
 // key is the unsigned integer that orders v.
 func key(v float32) uint32 {
 	if v != v {
-		return math.MaxUint32
+		return 0
 	}
 	b := math.Float32bits(v + 0) // -0 becomes 0
 	if b == 1<<31 {
@@ -86,19 +85,6 @@ func selectTopK(f isa.Features, dst []int32, scores []float32, k int, keys []uin
 			if v == t {
 				equal--
 			}
-			dst[c] = int32(i)
-			c++
-		}
-	}
-	return c
-}
-
-// selectAbove writes the indexes of the scores that are at least limit, or NaN,
-// to dst, ascending, and returns how many.
-func selectAbove(dst []int32, scores []float32, limit float32) int {
-	c := 0
-	for i, v := range scores {
-		if !(v < limit) {
 			dst[c] = int32(i)
 			c++
 		}

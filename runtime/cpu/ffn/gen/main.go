@@ -32,16 +32,14 @@ func keys(f *asmgen.File) {
 	fn.I("MOVQ n+16(FP), CX")
 	fn.I("VPXORD Z5, Z5, Z5")
 	fn.I("VPBROADCASTD %s, Z6", f.Const32(0x80000000))
-	fn.I("VPTERNLOGD $255, Z7, Z7, Z7")
 	key := func() {
 		// Adding zero turns -0 into 0; then negative numbers are inverted and the
-		// others get the top bit; NaN becomes the greatest key.
-		fn.I("VCMPPS $3, Z0, Z0, K3")
+		// others get the top bit; NaN becomes zero, below every number.
+		fn.I("VCMPPS $7, Z0, Z0, K3") // not NaN
 		fn.I("VADDPS Z5, Z0, Z0")
 		fn.I("VPSRAD $31, Z0, Z1")
 		fn.I("VPORD Z6, Z1, Z1")
-		fn.I("VPXORD Z1, Z0, Z0")
-		fn.I("VMOVDQA32 Z7, K3, Z0")
+		fn.I("VPXORD.Z Z1, Z0, K3, Z0")
 	}
 	loop, tail, done := fn.Label("loop"), fn.Label("tail"), fn.Label("done")
 	fn.I("SUBQ $16, CX")

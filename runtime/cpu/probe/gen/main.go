@@ -1,0 +1,82 @@
+// Command gen writes the loops that package probe times.
+package main
+
+import (
+	"log"
+
+	"github.com/seed-c851cfd2/moec/runtime/cpu/asmgen"
+)
+
+func main() {
+	f := asmgen.New("amd64", "go generate ./runtime/cpu/probe")
+	macs(f, "fmaZ", "Z", func(fn *asmgen.Func, r int) { fn.I("VFMADD231PS Z31, Z30, Z%d", r) })
+	macs(f, "fmaY", "Y", func(fn *asmgen.Func, r int) { fn.I("VFMADD231PS Y15, Y14, Y%d", r) })
+	macs(f, "bf16Z", "Z", func(fn *asmgen.Func, r int) {
+		fn.I("%s", asmgen.VDPBF16PS.RRR("VDPBF16PS", r, 30, 31))
+	})
+	macs(f, "i8Z", "Z", func(fn *asmgen.Func, r int) { fn.I("VPDPBUSD Z31, Z30, Z%d", r) })
+	read(f, "readZ", "Z", 64)
+	read(f, "readY", "Y", 32)
+	if err := f.WriteFile("probe_amd64.s"); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// chains is the number of independent accumulators: twice the latency of 4 by 2
+// chains is the number of independent accumulators: at least the latency of 4
+// cycles times 2 per cycle, at most what 16 registers leave.
+const chains = 12
+
+// macs emits n rounds of one multiply-add on each accumulator. All registers are
+// zero, so that no number grows.
+func macs(f *asmgen.File, name, class string, op func(fn *asmgen.Func, r int)) {
+	fn := f.Func(name, 8, name+" does n rounds of 12 independent multiply-adds.")
+	fn.I("MOVQ n+0(FP), CX")
+	regs := []int{14, 15}
+	if class == "Z" {
+		regs = []int{30, 31}
+	}
+	for r := range chains {
+		regs = append(regs, r)
+	}
+	for _, r := range regs {
+		if class == "Z" {
+			fn.I("VPXORD Z%d, Z%d, Z%d", r, r, r)
+		} else {
+			fn.I("VXORPS Y%d, Y%d, Y%d", r, r, r)
+		}
+	}
+	loop := fn.Label("loop")
+	fn.Mark(loop)
+	for r := range chains {
+		op(fn, r)
+	}
+	fn.I("DECQ CX")
+	fn.I("JNZ %s", loop)
+	fn.I("VZEROUPPER")
+	fn.I("RET")
+}
+
+// read emits a sum over n bytes, a multiple of 4096, in four streams a quarter
+// of n apart.
+func read(f *asmgen.File, name, class string, width int) {
+	fn := f.Func(name, 16, name+" reads n bytes (a multiple of 4096) in four streams.")
+	fn.I("MOVQ x+0(FP), SI")
+	fn.I("MOVQ n+8(FP), CX")
+	fn.I("SHRQ $2, CX")
+	fn.I("LEAQ (SI)(CX*1), DI")
+	fn.I("LEAQ (DI)(CX*1), R8")
+	fn.I("LEAQ (R8)(CX*1), R9")
+	loop := fn.Label("loop")
+	fn.Mark(loop)
+	for i, r := range []string{"SI", "DI", "R8", "R9"} {
+		for at := 0; at < 128; at += width {
+			fn.I("VPXOR%s %d(%s), %s%d, %s%d", map[string]string{"Z": "D", "Y": ""}[class], at, r, class, 2*i+at/width%2, class, 2*i+at/width%2)
+		}
+		fn.I("ADDQ $128, %s", r)
+	}
+	fn.I("SUBQ $128, CX")
+	fn.I("JNZ %s", loop)
+	fn.I("VZEROUPPER")
+	fn.I("RET")
+}
