@@ -250,9 +250,10 @@ func expandTopKMLP(g *ir.Graph, n *ir.Node) ([]*ir.Value, error) {
 		least := e.bin("Gather", top, e.ints(a.K-1), "axis", int64(-1)) // [..., 1]
 		h = e.where(e.bin("GreaterOrEqual", v, least), h, e.num(0))
 	}
-	outs := []*ir.Value{e.linear(h, e.in(MLPInW2), e.in(MLPInB2))}
+	outs := make([]*ir.Value, len(n.Outputs))
+	outs[TopKOutY] = e.linear(h, e.in(MLPInW2), e.in(MLPInB2))
 	if e.wants(TopKOutHidden) {
-		outs = append(outs, h)
+		outs[TopKOutHidden] = h
 	}
 	return outs, e.err
 }

@@ -55,7 +55,9 @@ func expandMoEForORT(g *ir.Graph, n *ir.Node) ([]*ir.Value, error) {
 	if total != nil {
 		y = e.bin("Mul", y, total)
 	}
-	return []*ir.Value{e.lead(e.plus(e.plus(y, e.shared()), e.in(MoEInOBias)), e.dv)}, e.err
+	outs := make([]*ir.Value, len(n.Outputs))
+	outs[MoEOutY] = e.lead(e.plus(e.plus(y, e.shared()), e.in(MoEInOBias)), e.dv)
+	return outs, e.err
 }
 
 // fitsORT names what com.microsoft.MoE cannot hold.
