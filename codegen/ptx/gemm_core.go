@@ -186,27 +186,9 @@ func (w *core) multiplyTF32(a, b asm.U32, pitchA, pitchB int) {
 // k-contiguous, and by transposing ldmatrix where it is n-contiguous.
 func (w *core) multiply16(a, b asm.U32, pitchA int, opB loader) {
 	lane := w.b.Lane()
-	wm, wn := w.row0.Sub(lane.ShrI(2)), w.col0.Sub(lane.AndI(3).MulI(2))
+	wm := w.row0.Sub(lane.ShrI(2))
 	aLane := wm.Add(lane.AndI(15)).MadI(pitchA, lane.ShrI(4).MulI(8)).MadI(2, a)
-	var bAt func(k, n int) [4]asm.U32 // fragments of 16 terms x 16 columns
-	switch o := opB.(type) {
-	case *fragmentLoader:
-		run := w.tile.K / 16 * 512
-		base := wn.ShrI(4).MadI(run, lane.MadI(16, b))
-		bAt = func(k, n int) [4]asm.U32 { return base.LdsU32x4(n/16*run + k/16*512) }
-	case *operand:
-		if o.kMinor {
-			// tiles: (n, k), (n, k+8), (n+8, k), (n+8, k+8)
-			row := wn.Add(lane.AndI(7)).Add(lane.ShrI(4).MulI(8))
-			base := row.MadI(o.pitch, lane.ShrI(3).AndI(1).MulI(8)).MadI(2, b)
-			bAt = func(k, n int) [4]asm.U32 { return base.LdMatrix((n*o.pitch+k)*2, false) }
-		} else {
-			// tiles: (k, n), (k+8, n), (k, n+8), (k+8, n+8), each transposed
-			row := lane.AndI(15)
-			base := row.MadI(o.pitch, wn.Add(lane.ShrI(4).MulI(8))).MadI(2, b)
-			bAt = func(k, n int) [4]asm.U32 { return base.LdMatrix((k*o.pitch+n)*2, true) }
-		}
-	}
+	bAt := w.rightFragments(b, opB)
 	nBlocks := w.warpN() / 8
 	for k := 0; k < w.tile.K; k += 16 {
 		var as []asm.FragA
@@ -221,6 +203,76 @@ func (w *core) multiply16(a, b asm.U32, pitchA int, opB loader) {
 			}
 		}
 	}
+}
+
+// rightFragments gives the fragments of 16 terms x 16 columns of the warp, k terms and n columns into the tile
+// that op loaded at b.
+func (w *core) rightFragments(b asm.U32, op loader) func(k, n int) [4]asm.U32 {
+	lane := w.b.Lane()
+	wn := w.col0.Sub(lane.AndI(3).MulI(2))
+	switch o := op.(type) {
+	case *fragmentLoader:
+		run := w.tile.K / 16 * 512
+		base := wn.ShrI(4).MadI(run, lane.MadI(16, b))
+		return func(k, n int) [4]asm.U32 { return base.LdsU32x4(n/16*run + k/16*512) }
+	case *operand:
+		if o.kMinor {
+			// tiles: (n, k), (n, k+8), (n+8, k), (n+8, k+8)
+			row := wn.Add(lane.AndI(7)).Add(lane.ShrI(4).MulI(8))
+			base := row.MadI(o.pitch, lane.ShrI(3).AndI(1).MulI(8)).MadI(2, b)
+			return func(k, n int) [4]asm.U32 { return base.LdMatrix((n*o.pitch+k)*2, false) }
+		} else {
+			// tiles: (k, n), (k+8, n), (k, n+8), (k+8, n+8), each transposed
+			row := lane.AndI(15)
+			base := row.MadI(o.pitch, wn.Add(lane.ShrI(4).MulI(8))).MadI(2, b)
+			return func(k, n int) [4]asm.U32 { return base.LdMatrix((k*o.pitch+n)*2, true) }
+		}
+	}
+	panic("ptx: a 16-bit product without a 16-bit tile")
+}
+
+// elements lists the lane's accumulators with their offsets from its first row and column; row numbers the
+// lane's rows.
+func (w *core) elements() []element {
+	var out []element
+	if w.math == Exact {
+		for i := range w.acc {
+			for j, v := range w.acc[i] {
+				out = append(out, element{i, i * 4, j/4*32 + j%4, v})
+			}
+		}
+		return out
+	}
+	nBlocks := w.warpN() / 8
+	for i := range w.warpM() / 16 {
+		for j := range nBlocks {
+			for q, v := range w.acc[i*nBlocks+j] {
+				out = append(out, element{2*i + q/2, i*16 + q/2*8, j*8 + q%2, v})
+			}
+		}
+	}
+	return out
+}
+
+type element struct {
+	row, rowOff, colOff int
+	v                   asm.F32
+}
+
+// rowsPerLane is the number of rows that a lane has accumulators of, lanesPerRow how many lanes share a row
+// (neighbours, a power of two).
+func (w *core) rowsPerLane() int {
+	if w.math == Exact {
+		return w.warpM() / 4
+	}
+	return w.warpM() / 8
+}
+
+func (w *core) lanesPerRow() int {
+	if w.math == Exact {
+		return 8
+	}
+	return 4
 }
 
 // columns visits the lane's outputs column group by column group: col is the offset of the group from the

@@ -179,7 +179,7 @@ func near(t testing.TB, what string, got []float32, want []float64, tol float64)
 	}
 	scale := 1.0
 	for _, w := range want {
-		if !math.IsInf(w, 0) {
+		if !math.IsInf(w, 0) && !math.IsNaN(w) {
 			scale = math.Max(scale, math.Abs(w))
 		}
 	}

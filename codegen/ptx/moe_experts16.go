@@ -77,15 +77,15 @@ func (s *MoE) experts16() (*Kernel, error) {
 	dvp := roundUp(s.Dv, packPadN)
 	stage2 := gc * outChunk16 * 2
 	b.k.DynamicShared = stages * max(stage1, stage2)
-	w2 := e.w2.AtMul(blockAt, b.Const(gc*dvp*2), 1)
+	w2 := newFragmentLoader(b, e.w2.AtMul(blockAt, b.Const(gc*dvp*2), 1), b.Const(0), outChunk16, gc, gc)
 	t2 := Tile{M: s.TileRows, N: outChunk16, K: gc, WarpsM: t1.WarpsM, WarpsN: 1}
 	out := newCore(b, s.Math, s.DType, t2)
 	b.pipeline("n", b.Const(dvp/outChunk16), smem, stages, stage2,
-		func(n, to asm.U32) { b.copyRun(w2.AtMul(n, b.Const(stage2), 1), to, stage2) },
+		func(n, to asm.U32) { b.copyRun(w2.base.AtMul(n, b.Const(stage2), 1), to, stage2) },
 		func(n, from asm.U32) {
 			b.If(alive, func() {
 				out.zero()
-				out.multiplyFragments(frags, from, gc)
+				out.multiplyFragments(frags, from, w2)
 				e.storeSlots(out, n.MulI(outChunk16))
 			})
 		})
@@ -138,14 +138,14 @@ func (e *expertKernel) hiddenFragments(hidden, up *core) [][]asm.FragA {
 	return out
 }
 
-// multiplyFragments adds the product of left fragments held in registers and a packed right tile of depth
-// terms at b.
-func (w *core) multiplyFragments(a [][]asm.FragA, b asm.U32, depth int) {
-	lane := b.Add(w.b.Lane().MulI(16))
+// multiplyFragments adds the product of left fragments [16-row block][16 terms], held in registers, and a
+// right tile.
+func (w *core) multiplyFragments(a [][]asm.FragA, b asm.U32, op loader) {
+	bAt := w.rightFragments(b, op)
 	nBlocks := w.warpN() / 8
-	for k := range depth / 16 {
+	for k := range a[0] {
 		for j := 0; j < nBlocks; j += 2 {
-			v := lane.LdsU32x4((j/2*(depth/16) + k) * 512)
+			v := bAt(k*16, j*8)
 			for i := range a {
 				w.b.Mma(w.format, asm.FragC(w.acc[i*nBlocks+j]), a[i][k], asm.FragB{v[0], v[1]})
 				w.b.Mma(w.format, asm.FragC(w.acc[i*nBlocks+j+1]), a[i][k], asm.FragB{v[2], v[3]})

@@ -18,6 +18,8 @@ type operand struct {
 	checkK  bool // k may pass its limit
 	kLimit  asm.U32
 	kStride asm.U32
+	xStride asm.U32
+	xLimit  asm.U32
 	chunks  []chunk
 	// locate gives the address of (x, k = 0) for an x counted from the start of the tile, and whether it
 	// exists, for operands whose rows are gathered.
@@ -68,7 +70,7 @@ func (o *operand) bytes() int {
 func (o *operand) prepare(s source) {
 	b := o.b
 	threads := b.Threads()
-	o.kStride = s.kStride
+	o.kStride, o.xStride, o.xLimit = s.kStride, s.xStride, s.xLimit
 	runK, runX := o.kTile, o.xTile // copies along each direction
 	if o.along {
 		runK /= o.vec
@@ -122,6 +124,21 @@ func (o *operand) issue(k0, to asm.U32) { o.issueAt(k0, o.b.Const64(0), to) }
 
 // issueAt is issue for a tile whose x starts offset bytes further.
 func (o *operand) issueAt(k0 asm.U32, offset asm.U64, to asm.U32) {
+	o.copies(k0, offset, to, func(c *chunk) asm.Pred { return c.live })
+}
+
+// issueRows starts the copies of the tile whose x starts shift further, at k = 0.
+func (o *operand) issueRows(shift, to asm.U32) {
+	offset := shift.MulWide(o.xStride).MulI(o.es)
+	o.copies(o.b.Const(0), offset, to, func(c *chunk) asm.Pred {
+		if !o.checkX {
+			return o.b.Bool(true)
+		}
+		return c.x.Add(shift).Lt(o.xLimit)
+	})
+}
+
+func (o *operand) copies(k0 asm.U32, offset asm.U64, to asm.U32, alive func(*chunk) asm.Pred) {
 	b := o.b
 	var step asm.U64
 	if o.image == nil {
@@ -130,7 +147,7 @@ func (o *operand) issueAt(k0 asm.U32, offset asm.U64, to asm.U32) {
 	for i := range o.chunks {
 		c := &o.chunks[i]
 		b.If(c.mine, func() {
-			live := c.live
+			live := alive(c)
 			if o.checkK {
 				live = live.And(k0.Add(c.ki).Lt(o.kLimit))
 			}
