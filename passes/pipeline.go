@@ -18,6 +18,7 @@ func Pipeline() []Pass {
 		CSE(),         // twins that became alike
 		Attentions(),  // between Linears; takes the head splitting with it
 		QKV(),         // needs Attention's layouts
+		Feedforward(), // needs Linears whose activation is still a node
 		Epilogues(),   // after whoever looks for plain Linears: feedforward, QKV
 		SkipNorms(),   // the residual sums that no Linear could take
 		Canonical(),   // broadcasts and reshapes around what was fused
@@ -37,6 +38,8 @@ func order() []constraint {
 		{"softmax", "attention", "attention starts at a Softmax"},
 		{"linear", "attention", "a constant factor of q moves into its weights first"},
 		{"attention", "qkv", "QKV starts at an Attention"},
+		{"feedforward", "epilogue", "a match starts at plain Linears and the activation between them"},
+		{"attention", "feedforward", "products of activations are gone by then"},
 		{"qkv", "epilogue", "QKV joins plain Linears"},
 		{"epilogue", "skipnorm", "a sum is cheaper in the Linear before it than in the norm behind it"},
 		{"convbn", "epilogue", "an activation ends a Conv"},
@@ -68,4 +71,15 @@ func Before(pipeline []Pass, name string, insert ...Pass) []Pass {
 		out = append(out, insert...)
 	}
 	return out
+}
+
+// UpTo is the pipeline up to the last pass of the given name, that one included.
+func UpTo(name string) []Pass {
+	p := Pipeline()
+	for i := len(p) - 1; i >= 0; i-- {
+		if p[i].Name == name {
+			return p[:i+1]
+		}
+	}
+	return p
 }
