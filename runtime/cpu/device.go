@@ -45,6 +45,8 @@ func table() []*Kernel {
 		{Name: plan.KernelView, Bind: bindCopy},
 		{Name: "linear", Bind: bindLinear},
 		{Name: "attention", Bind: bindAttention},
+		{Name: "mlp", Bind: bindMLP},
+		{Name: "moe", Bind: bindMoE},
 		{Name: "norm", Bind: bindNorm},
 		{Name: "softmax", Bind: bindSoftmax},
 		{Name: "unary", Bind: bindUnary},
