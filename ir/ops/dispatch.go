@@ -112,7 +112,7 @@ func halfViaF32(eval func(*ir.EvalCtx) error) func(*ir.EvalCtx) error {
 		wide.Ins = make([]*tensor.Tensor, len(c.Ins))
 		wide.Outs = make([]*tensor.Tensor, len(c.Outs))
 		for i, t := range c.Ins {
-			if t != nil && halfTypes.has(t.DType()) {
+			if t != nil && (halfTypes.has(t.DType()) || t.DType() == tensor.F32) {
 				if t.DType() != half {
 					return fmt.Errorf("%w: %s and %s", ir.ErrType, half, t.DType())
 				}

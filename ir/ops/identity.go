@@ -86,7 +86,7 @@ func identityOps() []*ir.Op {
 				c.SetOut(1, mask)
 				return nil
 			},
-			Eval: halfViaF32(evalDropout),
+			Eval: evalDropout,
 		}, floatTypes, floatTypes|float8Types, boolType),
 	}
 }

@@ -141,6 +141,9 @@ func isSingle(a, b ir.Type) bool {
 // scaleIndex tells which element of a scale (or zero point) belongs to each element of
 // a tensor of the given shape.
 func scaleIndex(scale *tensor.Tensor, shape []int, axis, block int64) (func(i int) int, error) {
+	if block < 0 {
+		return nil, fmt.Errorf("%w: block_size %d", ir.ErrAttr, block)
+	}
 	if scale.Len() == 1 {
 		return func(int) int { return 0 }, nil
 	}
@@ -155,9 +158,6 @@ func scaleIndex(scale *tensor.Tensor, shape []int, axis, block int64) (func(i in
 			return nil, fmt.Errorf("%w: scale %s for axis %d of %v", ir.ErrShape, scale, a, shape)
 		}
 		return func(i int) int { return i / inner % n }, nil
-	}
-	if block < 0 {
-		return nil, fmt.Errorf("%w: block_size %d", ir.ErrAttr, block)
 	}
 	want := slices.Clone(shape)
 	want[a] = int((int64(n) + block - 1) / block)

@@ -208,7 +208,7 @@ func resizePlan(a *ResizeAttrs, x, roi, scales, sizes *tensor.Tensor) ([]resizeA
 			return nil, fmt.Errorf("%w: scales %s for %d axes", ir.ErrShape, scales, len(axes))
 		}
 		for i, ax := range axes {
-			if !(s[i] > 0) || s[i]*float64(plan[ax].in) > windowLimit<<4 {
+			if !(s[i] > 0) || s[i] > windowLimit || s[i]*float64(plan[ax].in) > windowLimit<<4 {
 				return nil, fmt.Errorf("%w: scale %v", ir.ErrInput, s[i])
 			}
 			plan[ax].scale, plan[ax].out = s[i], int(math.Floor(s[i]*float64(plan[ax].in)))
@@ -289,6 +289,10 @@ func evalResize(c *ir.EvalCtx, a *ResizeAttrs, roi, scales, sizes *tensor.Tensor
 	n, ok := tensor.CheckedElems(shape)
 	if !ok || c.MaxElems > 0 && n > c.MaxElems {
 		return fmt.Errorf("%w: output of shape %v", ir.ErrLimit, shape)
+	}
+	if n == 0 { // the other axes may be of any size
+		_, err := c.Out(0, x.DType(), shape...)
+		return err
 	}
 	v, err := reals[float64](x)
 	if err != nil {

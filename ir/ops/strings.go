@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/seed-c851cfd2/moec/ir"
 	"github.com/seed-c851cfd2/moec/ir/tensor"
@@ -154,15 +155,15 @@ func evalStringSplit(c *ir.EvalCtx) error {
 	return nil
 }
 
-// splitSpace cuts at runs of white space, at most limit times; what is left keeps its
-// inner, not its leading or trailing, space.
+// splitSpace cuts at runs of white space, at most limit times; what is left then keeps
+// its inner and trailing space, as Python's split leaves it.
 func splitSpace(s string, limit int) []string {
 	if limit < 0 {
 		return strings.Fields(s)
 	}
 	out := []string{}
-	for s = strings.TrimSpace(s); s != ""; s = strings.TrimSpace(s) {
-		i := strings.IndexFunc(s, isSpace)
+	for s = strings.TrimLeftFunc(s, unicode.IsSpace); s != ""; s = strings.TrimLeftFunc(s, unicode.IsSpace) {
+		i := strings.IndexFunc(s, unicode.IsSpace)
 		if i < 0 || len(out) == limit {
 			return append(out, s)
 		}
@@ -170,8 +171,6 @@ func splitSpace(s string, limit int) []string {
 	}
 	return out
 }
-
-func isSpace(r rune) bool { return strings.TrimSpace(string(r)) == "" }
 
 func evalStringNormalizer(c *ir.EvalCtx) error {
 	x, a := c.In(0), c.Attrs.(*stringNormalizerAttrs)
