@@ -23,7 +23,13 @@ func layerNormOps() []*ir.Op {
 		{
 			Name: "LayerNormalization", Since: 17, Doc: "Normalises the axes from axis on to mean 0 and variance 1, then scales and shifts.",
 			Attrs: newLayerNormAttrs, MinIn: 2, MaxIn: 3, MinOut: 1, MaxOut: 3,
-			Infer: inferLayerNorm, Cost: normCost,
+			Infer: func(c *ir.InferCtx) error {
+				if _, err := inferSameTypes(c, 0, 1, 2); err != nil {
+					return err
+				}
+				return inferLayerNorm(c)
+			},
+			Cost: normCost,
 			Eval: func(c *ir.EvalCtx) error {
 				return byFloat(c, 0, layerNorm[float32](true), layerNorm[float64](true))
 			},
