@@ -96,7 +96,7 @@ func msMoEOp() *ir.Op {
 	return &ir.Op{
 		Domain: ir.DomainMicrosoft, Name: "MoE", Since: 1, Doc: "onnxruntime's mixture of experts.",
 		Attrs: func() any { return &MSMoEAttrs{K: 1, ActivationType: "relu", Alpha: 1} },
-		MinIn: 5, MaxIn: 8, MinOut: 1, MaxOut: 1,
+		MinIn: 3, MaxIn: 8, MinOut: 1, MaxOut: 1,
 		Infer: inferMSMoE, Eval: evalMSMoE, Cost: costMSMoE,
 	}
 }

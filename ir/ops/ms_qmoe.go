@@ -101,7 +101,7 @@ func msQMoEOp() *ir.Op {
 		Attrs: func() any {
 			return &MSQMoEAttrs{K: 1, ActivationType: "relu", Alpha: 1, Bits: 4, QuantType: "int", Prepacked: -1}
 		},
-		MinIn: 6, MaxIn: 15, MinOut: 1, MaxOut: 1,
+		MinIn: 3, MaxIn: 15, MinOut: 1, MaxOut: 1,
 		Infer: inferMSQMoE, Eval: evalMSQMoE,
 	}
 }
