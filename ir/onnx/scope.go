@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/seed-c851cfd2/moec/ir"
 	"github.com/seed-c851cfd2/moec/ir/internal/onnxpb"
@@ -44,11 +45,12 @@ type scope struct {
 
 	captures []capture // what this subgraph reads from outer, in order of first use
 
-	// For a call of a function: the names of the graph start with prefix, but outputs
-	// take the names in rename; attrs are the call's attributes.
+	rename map[string]string // values that get another name than the file's
+
+	// For a call of a function: other names of the graph start with prefix; attrs are the
+	// call's attributes.
 	call   bool
 	prefix string
-	rename map[string]string
 	attrs  map[string]*onnxpb.AttributeProto
 }
 
@@ -158,6 +160,20 @@ func (s *scope) reserve(gp *onnxpb.GraphProto) {
 			s.names[o] = 2
 		}
 	}
+	// Names such as "%7" are what graphs make up for values without one; the file's own
+	// get another spelling, unless callers know them.
+	known := map[string]bool{}
+	for _, vi := range append(gp.Input[:len(gp.Input):len(gp.Input)], gp.Output...) {
+		known[vi.GetName()] = true
+	}
+	for name := range s.names {
+		if rest, ok := strings.CutPrefix(name, "%"); ok && strings.Trim(rest, "0123456789") == "" && !known[name] {
+			if s.rename == nil {
+				s.rename = map[string]string{}
+			}
+			s.rename[name] = s.names.take("v" + rest)
+		}
+	}
 }
 
 func (s *scope) initializers(gp *onnxpb.GraphProto) error {
@@ -179,7 +195,7 @@ func (s *scope) initializers(gp *onnxpb.GraphProto) error {
 		if s.values[name] != nil {
 			return fmt.Errorf("%w: two initializers are named %s", ir.ErrModel, clip(name))
 		}
-		s.values[name] = s.g.NewConst(name, c)
+		s.values[name] = s.g.NewConst(s.final(name), c)
 	}
 	for i, t := range gp.SparseInitializer {
 		name := t.GetValues().GetName()
@@ -193,7 +209,7 @@ func (s *scope) initializers(gp *onnxpb.GraphProto) error {
 		if s.values[name] != nil {
 			return fmt.Errorf("%w: two initializers are named %s", ir.ErrModel, clip(name))
 		}
-		s.values[name] = s.g.NewConst(name, c)
+		s.values[name] = s.g.NewConst(s.final(name), c)
 	}
 	return nil
 }

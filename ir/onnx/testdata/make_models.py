@@ -1,5 +1,6 @@
-"""Writes upgrades.zip: small models of old operator sets, each with random inputs and
-what onnxruntime computes for them.  usage: python3 make_upgrades.py"""
+"""Writes models.zip: small models of old operator sets, with control flow, functions and
+unusual constants, each with random inputs and what onnxruntime computes for them.
+usage: python3 make_models.py"""
 import io, zipfile
 import numpy as np
 import onnx
@@ -13,14 +14,15 @@ KINDS = {np.dtype(k): v for k, v in {"float32": T.FLOAT, "float64": T.DOUBLE, "f
 def f(*shape, dtype="float32"):
     return rng.standard_normal(shape).astype(dtype)
 
-def case(name, opset, nodes, inputs, outputs, inits=None, domains=(), dynamic=False):
+def case(name, opset, nodes, inputs, outputs, inits=None, domains=(), dynamic=False, functions=(), sparse=()):
     if not isinstance(nodes, list):
         nodes = [nodes]
     g = h.make_graph(nodes, name,
         [h.make_tensor_value_info(k, KINDS[v.dtype], [f"{k}{i}" for i in range(v.ndim)] if dynamic else v.shape) for k, v in inputs.items()],
         [h.make_tensor_value_info(k, t, None) for k, t in outputs.items()],
         [nh.from_array(np.asarray(v), k) for k, v in (inits or {}).items()])
-    m = h.make_model(g, opset_imports=[h.make_opsetid("", opset)] + [h.make_opsetid(*d) for d in domains], ir_version=4 if opset < 15 else 8)
+    m = h.make_model(g, opset_imports=[h.make_opsetid("", opset)] + [h.make_opsetid(*d) for d in domains], ir_version=10 if functions else 4 if opset < 15 else 8, functions=functions)
+    m.graph.sparse_initializer.extend(sparse)
     b = m.SerializeToString()
     s = ort.InferenceSession(b, providers=["CPUExecutionProvider"])
     names = [o.name for o in s.get_outputs()]
@@ -111,7 +113,65 @@ for c in (True, False):
     for d in (True, False):
         case(f"if9_nested_{c}_{d}", 9, deep, {"x": f(2, 3), "c": np.array(c), "d": np.array(d)}, {"y": F}, {"k": f(3)})
 
-with zipfile.ZipFile("upgrades.zip", "w", zipfile.ZIP_DEFLATED) as z:
+# functions: attributes by reference, defaults, absent inputs, overloads, bodies in bodies
+op18 = [h.make_opsetid("", 18)]
+def fn(name, ins, outs, nodes, opsets=op18, attrs=(), defaults=(), domain="my.ops", overload=""):
+    p = h.make_function(domain, name, ins, outs, nodes, opsets, list(attrs), list(defaults))
+    if overload:
+        p.overload = overload
+    return p
+def ref(node, attr, outer, typ):
+    a = node.attribute.add()
+    a.name, a.ref_attr_name, a.type = attr, outer, typ
+    return node
+A = onnx.AttributeProto
+scaled = fn("Scaled", ["x", "bias"], ["y"], [
+    ref(N("LeakyRelu", ["x"], ["r"]), "alpha", "slope", A.FLOAT),
+    ref(N("Constant", [], ["k"]), "value_float", "by", A.FLOAT),
+    N("Mul", ["r", "k"], ["m"]), N("Add", ["m", "bias"], ["y"])],
+    attrs=["slope"], defaults=[h.make_attribute("by", 3.0)])
+case("function_attributes", 18, [N("Scaled", ["x", "b"], ["t"], domain="my.ops", slope=0.5), N("Scaled", ["t", "b"], ["y"], domain="my.ops", slope=0.1, by=-1.0)],
+     {"x": f(2, 3)}, {"y": F}, {"b": f(3)}, [("my.ops", 1)], functions=[scaled])
+optional = fn("Bounded", ["x", "lo", "hi"], ["y"], [N("Clip", ["x", "lo", "hi"], ["y"])])
+outer = fn("Outer", ["a", "c"], ["o", "same"], [
+    N("Bounded", ["a", "", "c"], ["b"], domain="my.ops"), N("Identity", ["b"], ["y"]), N("Sqrt", ["x"], ["q"]), N("Abs", ["a"], ["x"]),
+    N("If", ["w"], ["o"], then_branch=sub("t", [N("Add", ["y", "q"], ["z"])], [], [("z", F, None)]), else_branch=sub("e", [N("Sub", ["y", "q"], ["z2"])], [], [("z2", F, None)])),
+    N("Greater", ["s", "c"], ["w"]), N("ReduceSum", ["a"], ["s"], keepdims=0), N("Identity", ["a"], ["same"])], opsets=op18 + [h.make_opsetid("my.ops", 1)])
+order = [3, 0, 1, 2, 6, 5, 4, 7]
+nodes = list(outer.node)
+del outer.node[:]
+outer.node.extend(nodes[i] for i in order)
+case("function_nested", 18, [N("Outer", ["x", "c"], ["y", "x2"], domain="my.ops"), N("Outer", ["y", "c"], ["z", "z2"], domain="my.ops")], {"x": f(2, 3)}, {"y": F, "z": F, "x2": F, "z2": F}, {"c": np.float32(0.3)}, [("my.ops", 1)], functions=[optional, outer])
+over = [fn("Pick", ["x"], ["y"], [N(op, ["x"], ["y"])], overload=o) for o, op in (("", "Neg"), ("abs", "Abs"), ("exp", "Exp"))]
+picks = [N("Pick", ["x"], ["a"], domain="my.ops"), N("Pick", ["x"], ["b"], domain="my.ops"), N("Pick", ["x"], ["c"], domain="my.ops")]
+picks[1].overload, picks[2].overload = "abs", "exp"
+case("function_overloads", 18, picks, {"x": f(4)}, {"a": F, "b": F, "c": F}, None, [("my.ops", 1)], functions=over)
+older = fn("OldSqueeze", ["x"], ["y"], [N("Squeeze", ["x"], ["y"], axes=[0])], opsets=[h.make_opsetid("", 11)])
+case("function_own_opset", 12, N("OldSqueeze", ["x"], ["y"], domain="my.ops"), {"x": f(1, 4)}, {"y": F}, None, [("my.ops", 1)], functions=[fn("OldSqueeze", ["x"], ["y"], [N("Squeeze", ["x"], ["y"], axes=[0])], opsets=[h.make_opsetid("", 12)])])
+pairs = fn("Swap", ["a", "b"], ["c", "d"], [N("Identity", ["b"], ["c"]), N("Identity", ["a"], ["d"])])
+case("function_swap", 18, N("Swap", ["x", "y"], ["u", "v"], domain="my.ops"), {"x": f(2), "y": f(2)}, {"u": F, "v": F}, None, [("my.ops", 1)], functions=[pairs])
+
+# constants
+sparse = h.make_sparse_tensor(nh.from_array(np.array([1.5, -2], "float32"), "sp"), nh.from_array(np.array([1, 4]), "sp_i"), [2, 3])
+case("sparse_initializer", 18, N("Add", ["x", "sp"], ["y"]), {"x": f(2, 3)}, {"y": F}, sparse=[sparse])
+coo = h.make_sparse_tensor(nh.from_array(np.array([1.5, -2], "float32"), "v"), nh.from_array(np.array([[0, 1], [1, 2]]), "i"), [2, 3])
+case("sparse_constant", 18, [N("Constant", [], ["k"], sparse_value=coo), N("Add", ["x", "k"], ["y"])], {"x": f(2, 3)}, {"y": F})
+case("constant_forms", 18, [N("Constant", [], ["a"], value_float=1.5), N("Constant", [], ["b"], value_floats=[1.0, 2.0]), N("Constant", [], ["c"], value_int=3), N("Constant", [], ["d"], value_ints=[0]),
+     N("Add", ["x", "a"], ["p"]), N("Mul", ["p", "b"], ["q"]), N("Cast", ["c"], ["cf"], to=F), N("Sub", ["q", "cf"], ["r"]), N("ReduceSum", ["r", "d"], ["y"], keepdims=0)], {"x": f(3, 2)}, {"y": F})
+typed = [(T.FLOAT16, [15360, 49152]), (T.BFLOAT16, [16256, 49152]), (T.INT8, [-3, 7]), (T.UINT16, [3, 65535]), (T.BOOL, [1, 0])]
+nodes, inits = [], []
+for i, (t, v) in enumerate(typed):
+    p = onnx.TensorProto(name=f"w{i}", data_type=t, dims=[2], int32_data=v)
+    inits.append(p)
+    nodes += [N("Cast", [f"w{i}"], [f"c{i}"], to=F), N("Add", [f"s{i}" if i else "x", f"c{i}"], [f"s{i+1}" if i < len(typed) - 1 else "y"])]
+g = h.make_graph(nodes, "typed", [h.make_tensor_value_info("x", F, [2])], [h.make_tensor_value_info("y", F, [2])], inits)
+m = h.make_model(g, opset_imports=op18, ir_version=8)
+x = f(2)
+cases["typed_initializers"] = (m.SerializeToString(), {"in_x": x, "out_y": ort.InferenceSession(m.SerializeToString()).run(None, {"x": x})[0]})
+case("names_collide", 18, [N("Neg", ["x"], ["%1"], name="n1"), N("Abs", ["%1"], ["n1"], name="n2"), N("Exp", ["n1"], ["%0"]), N("Neg", ["%0"], ["y"], name="n0")], {"x": f(2)}, {"y": F})
+case("dims_like_arithmetic", 18, [N("Concat", ["x", "x"], ["c"], axis=0), N("Shape", ["c"], ["s"]), N("Reshape", ["c", "s"], ["y"])], {"x": f(4, 2)}, {"y": F})
+
+with zipfile.ZipFile("models.zip", "w", zipfile.ZIP_DEFLATED) as z:
     def put(name, data):
         z.writestr(zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0)), data, zipfile.ZIP_DEFLATED)
     for name, (b, arrays) in sorted(cases.items()):

@@ -29,12 +29,13 @@ func entry(t *testing.T, z *zip.ReadCloser, name string) []byte {
 	return b
 }
 
-// TestUpgrade imports models of old operator sets, control flow among them, and compares
-// with onnxruntime's outputs (testdata/make_upgrades.py); then exports them and lets
+// TestImportModels imports models of old operator sets, with control flow, functions and
+// unusual constants, and compares
+// with onnxruntime's outputs (testdata/make_models.py); then exports them and lets
 // onnxruntime run what comes out.
-func TestUpgrade(t *testing.T) {
+func TestImportModels(t *testing.T) {
 	ctx, dir := context.Background(), t.TempDir()
-	z, err := zip.OpenReader("testdata/upgrades.zip")
+	z, err := zip.OpenReader("testdata/models.zip")
 	if err != nil {
 		t.Fatal(err)
 	}
