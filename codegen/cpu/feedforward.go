@@ -56,6 +56,9 @@ func moe(s *Selector, n *ir.Node) (Choice, bool) {
 	if a.Training && (a.Gate == ops.GateSinkhorn || a.Gate == ops.GateSinkhornTrue) || !allF32(n) || !fastActivation(a.Activation) {
 		return Choice{}, false
 	}
+	if a.Gate == ops.GateNoisyTopK && a.GateEps != 0 && a.Selection == ops.SelectThreshold {
+		return Choice{}, false // the kernel would hold the threshold against the softmax, not the logit
+	}
 	pack, ok := packs(n, panels{precision: s.packed}, ops.MoEInW1, ops.MoEInW2, ops.MoEInUp, ops.MoEInSharedW1, ops.MoEInSharedW2, ops.MoEInSharedUp)
 	if !ok {
 		return Choice{}, false

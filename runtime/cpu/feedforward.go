@@ -89,6 +89,9 @@ func bindMoE(b *Binding) (Bound, error) {
 		r.Gating = ffn.GateSoftmaxAfter
 	case ops.GateNoisyTopK:
 		r.Gating, r.Normalise, r.Epsilon = ffn.GateSoftmax, true, a.GateEps
+		if a.GateEps == 0 { // the same gates, and a score that is the logit
+			r.Gating, r.Normalise = ffn.GateSoftmaxAfter, false
+		}
 	case ops.GateNone:
 		r.Gating = ffn.GateNone
 	default:
@@ -98,7 +101,7 @@ func bindMoE(b *Binding) (Bound, error) {
 	if err != nil {
 		return Bound{}, err
 	}
-	if b.has(ops.MoEInSel) {
+	if b.has(ops.MoEInSel) && !b.has(ops.MoEInLogits) { // given logits come first
 		if r.W, err = b.matrix(ops.MoEInSel); err != nil {
 			return Bound{}, err
 		}
