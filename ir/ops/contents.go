@@ -22,9 +22,12 @@ var unknownContent = content{dim: ir.Dim{Size: -1}}
 // maxContents bounds the tensors whose elements are tracked.
 const maxContents = 1024
 
+// minusOne is how -1 travels between ops as a dim: unnamed, it would be Unknown.
+// Exporters compute with it (a target shape is compared with -1 to keep dimensions).
+const minusOne = "-1"
+
 // contents are the elements of input i; ok is false when not even their number is
-// known. Integral float constants count, since Resize's sizes pass through floats. A
-// lone -1 that arrives through another op is taken as unknown: the two look alike.
+// known. Integral float constants count, since Resize's sizes pass through floats.
 func contents(c *ir.InferCtx, i int) ([]content, bool) {
 	if t := c.Const(i); t != nil {
 		return constContents(t)
@@ -35,6 +38,10 @@ func contents(c *ir.InferCtx, i int) ([]content, bool) {
 	}
 	out := make([]content, len(d))
 	for j, x := range d {
+		if x.Name == minusOne {
+			out[j] = exactly(-1)
+			continue
+		}
 		out[j] = content{x, x.Name == "" && x.Size != -1}
 	}
 	return out, true
@@ -73,7 +80,9 @@ func constContents(t *tensor.Tensor) ([]content, bool) {
 func setContents(c *ir.InferCtx, i int, v []content) {
 	d := make([]ir.Dim, len(v))
 	for j, x := range v {
-		d[j] = x.dim
+		if d[j] = x.dim; x.exact && x.dim.Size == -1 {
+			d[j].Name = minusOne
+		}
 	}
 	c.SetDims(i, d)
 }

@@ -218,7 +218,9 @@ func hostileAttrs(attrs any, r *rand.Rand) {
 		}
 		for _, x := range []any{
 			hostileInt(r), float32(r.IntN(5)) - 1, hostileStrings[r.IntN(len(hostileStrings))], ints,
-			[]float32{1, 2}, []string{"a"}, hostileTensor(tensor.F32, r), r.IntN(2) == 0,
+			[]float32{1, 2},
+			[]string{"a"},
+			hostileTensor(tensor.F32, r), r.IntN(2) == 0,
 			hostileDTypes[r.IntN(len(hostileDTypes))],
 		} {
 			if ir.SetAttr(attrs, name, x) == nil {

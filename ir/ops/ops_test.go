@@ -47,23 +47,6 @@ func newAttrs(t *testing.T, op *ir.Op, attrs map[string]any) any {
 	return a
 }
 
-// inferOp infers the type of output 0.
-func inferOp(t *testing.T, name string, attrs map[string]any, c *ir.InferCtx) error {
-	t.Helper()
-	op := NewTable().Lookup(ir.DomainONNX, name)
-	c.Attrs = newAttrs(t, op, attrs)
-	for len(c.Consts) < len(c.Ins) {
-		c.Consts = append(c.Consts, nil)
-	}
-	for len(c.Syms) < len(c.Ins) {
-		c.Syms = append(c.Syms, nil)
-	}
-	if len(c.Outs) == 0 {
-		c.Outs = make([]ir.Type, 1)
-	}
-	return op.Infer(c)
-}
-
 func ofF32(shape []int, v ...float32) *tensor.Tensor { return tensor.Of(v, shape...) }
 func ofI64(v ...int64) *tensor.Tensor                { return tensor.Of(v, len(v)) }
 
@@ -104,8 +87,12 @@ func TestFirstOps(t *testing.T) {
 		{"Mod", nil, []*tensor.Tensor{ofI64(-7, 7), ofI64(3, -3)}, ofI64(2, -2)},
 		{"Mod", map[string]any{"fmod": int64(1)}, []*tensor.Tensor{ofI64(-7, 7), ofI64(3, -3)}, ofI64(-1, 1)},
 		{"MatMul", nil, []*tensor.Tensor{x, ofF32([]int{3, 2}, 1, 0, 0, 1, 1, 1)}, ofF32([]int{2, 2}, 4, 5, 10, 11)},
-		{"Gemm", map[string]any{"transA": int64(1), "alpha": float32(2), "beta": float32(0.5)},
-			[]*tensor.Tensor{x, ofF32([]int{2, 1}, 1, 2), ofF32([]int{1}, 4)}, ofF32([]int{3, 1}, 20, 26, 32)},
+		{
+			"Gemm",
+			map[string]any{"transA": int64(1), "alpha": float32(2), "beta": float32(0.5)},
+			[]*tensor.Tensor{x, ofF32([]int{2, 1}, 1, 2), ofF32([]int{1}, 4)},
+			ofF32([]int{3, 1}, 20, 26, 32),
+		},
 		{"Transpose", nil, []*tensor.Tensor{x}, ofF32([]int{3, 2}, 1, 4, 2, 5, 3, 6)},
 		{"Slice", nil, []*tensor.Tensor{x, ofI64(-1), ofI64(-100), ofI64(1), ofI64(-2)}, ofF32([]int{2, 2}, 3, 1, 6, 4)},
 		{"Gather", map[string]any{"axis": int64(1)}, []*tensor.Tensor{x, ofI64(-1, 0)}, ofF32([]int{2, 2}, 3, 1, 6, 4)},
@@ -149,10 +136,16 @@ func TestShapeArithmeticStaysSymbolic(t *testing.T) {
 	emb := one("Gather", nil, g.NewConst("", tensor.New(tensor.F32, 512, 384)), positions)
 	sum := one("Add", nil, x, emb)
 	half := one("Range", nil, g.NewConst("", tensor.Scalar(int64(0))), one("Mul", nil, seq, g.NewConst("", tensor.Scalar(int64(2)))), g.NewConst("", tensor.Scalar(int64(1))))
+	// An expand to a shape whose -1 stand for "as it is": Where(shape == -1, ones, shape).
+	asked := one("Concat", map[string]any{"axis": int64(0)}, one("Unsqueeze", nil, batch, konst(0)), one("Unsqueeze", nil, seq, konst(0)))
+	ones := one("ConstantOfShape", map[string]any{"value": ofI64(1)}, konst(2))
+	keep := one("Equal", nil, asked, one("Mul", nil, ones, g.NewConst("", tensor.Scalar(int64(-1)))))
+	types := one("Expand", nil, positions, one("Where", nil, keep, ones, asked))
 	if err := ir.Infer(g); err != nil {
 		t.Fatal(err)
 	}
 	for v, want := range map[*ir.Value]string{
+		types: "i64[batch,seq]",
 		heads: "f32[batch,12,seq,32]",
 		sum:   "f32[batch,seq,384]",
 		half:  "i64[2*seq]",

@@ -131,11 +131,15 @@ func inferScale(c *ir.InferCtx, axis, block int64) error {
 	return nil
 }
 
-// isSingle reports two types of one element each: a scalar, or 1 in every dimension.
+// isSingle reports two types that may have one element each: a scalar, or 1 in every
+// dimension.
 func isSingle(a, b ir.Type) bool {
-	m, ok1 := a.Static()
-	n, ok2 := b.Static()
-	return ok1 && ok2 && tensor.NumElems(m) == 1 && tensor.NumElems(n) == 1
+	for _, d := range slices.Concat(a.Shape, b.Shape) {
+		if !dimsMayEqual(d, ir.Known(1)) {
+			return false
+		}
+	}
+	return true
 }
 
 // scaleIndex tells which element of a scale (or zero point) belongs to each element of

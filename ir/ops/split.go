@@ -87,11 +87,7 @@ func inferSplit(c *ir.InferCtx) error {
 				return fmt.Errorf("%w: part %d has size %d", ir.ErrShape, i, sizes[i].dim.Size)
 			}
 			if haveElems && len(x.Shape) == 1 && sizes[i].exact && at >= 0 && at+sizes[i].dim.Size <= int64(len(elems)) {
-				d := make([]ir.Dim, sizes[i].dim.Size)
-				for j := range d {
-					d[j] = elems[at+int64(j)].dim
-				}
-				c.SetDims(i, d)
+				setContents(c, i, elems[at:at+sizes[i].dim.Size])
 				at += sizes[i].dim.Size
 			} else {
 				at = -1
