@@ -129,11 +129,11 @@ func (ex *exporter) expanded(n *ir.Node) (*ir.Graph, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(vals) != len(n.Outputs) {
+	if len(vals) < len(n.Outputs) {
 		return nil, fmt.Errorf("%w: its expansion gives %d values for %d outputs", ir.ErrGraph, len(vals), len(n.Outputs))
 	}
 	g.Remove(c)
-	for i, v := range vals {
+	for i, v := range vals[:len(n.Outputs)] { // an expansion may offer outputs that nobody asked for
 		switch {
 		case v == nil && n.Outputs[i] != nil:
 			return nil, fmt.Errorf("%w: its expansion lacks output %d", ir.ErrGraph, i)
