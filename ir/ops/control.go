@@ -276,14 +276,14 @@ func setStack(c *ir.EvalCtx, i int, parts []*tensor.Tensor, axis int64, reverse 
 		for j, d := range t.Shape {
 			shape[j] = int(max(d.Size, 0))
 		}
-		if at, err := resolveAxis(axis, len(shape)); err == nil {
+		if at, err := normAxis(axis, len(shape)); err == nil {
 			shape[at] = 0
 		}
 		_, err := c.Out(i, t.DType, shape...)
 		return err
 	}
 	first := parts[0]
-	at, err := resolveAxis(axis, first.Rank()+1)
+	at, err := normAxis(axis, first.Rank()+1)
 	if err != nil {
 		return err
 	}
@@ -312,7 +312,7 @@ func setStack(c *ir.EvalCtx, i int, parts []*tensor.Tensor, axis int64, reverse 
 
 // copySlice copies the k-th slice of whole along axis from part, or to it when out is set.
 func copySlice(whole, part *tensor.Tensor, axis, k int, out bool) {
-	outer, n, inner := aroundAxis(whole.Shape(), axis)
+	outer, n, inner := splitAt(whole.Shape(), axis)
 	if whole.DType() == tensor.String {
 		moveSlices(whole.Strings(), part.Strings(), outer, n, inner, k, out)
 		return
@@ -359,7 +359,7 @@ func inferScan(c *ir.InferCtx) error {
 			slices = append(slices, ir.Unranked(t.DType))
 			continue
 		}
-		at, err := resolveAxis(at64(a.ScanInputAxes, i), t.Rank())
+		at, err := normAxis(at64(a.ScanInputAxes, i), t.Rank())
 		if err != nil {
 			return err
 		}
@@ -382,7 +382,7 @@ func inferScan(c *ir.InferCtx) error {
 	for i, t := range scans {
 		axis := 0
 		if t.Ranked {
-			if axis, err = resolveAxis(at64(a.ScanOutputAxes, i), t.Rank()+1); err != nil {
+			if axis, err = normAxis(at64(a.ScanOutputAxes, i), t.Rank()+1); err != nil {
 				return err
 			}
 		}
@@ -403,7 +403,7 @@ func evalScan(c *ir.EvalCtx) error {
 		if err := need(c, states+i); err != nil {
 			return err
 		}
-		if axes[i], err = resolveAxis(at64(a.ScanInputAxes, i), t.Rank()); err != nil {
+		if axes[i], err = normAxis(at64(a.ScanInputAxes, i), t.Rank()); err != nil {
 			return err
 		}
 		n := t.Shape()[axes[i]]

@@ -72,7 +72,7 @@ func inferDFT(c *ir.InferCtx) error {
 	if !x.Ranked {
 		return nil
 	}
-	at, err := resolveAxis(axis.Size, x.Rank())
+	at, err := normAxis(axis.Size, x.Rank())
 	if err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func evalDFT(c *ir.EvalCtx) error {
 		}
 	}
 	last := x.Rank() - 1
-	at, err := resolveAxis(axis, x.Rank())
+	at, err := normAxis(axis, x.Rank())
 	if err != nil {
 		return err
 	}

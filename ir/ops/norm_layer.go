@@ -37,7 +37,7 @@ func layerNormOps() []*ir.Op {
 		{
 			Name: "RMSNormalization", Since: 23, Doc: "Divides by the root of the mean square over the axes from axis on, then scales.",
 			Attrs: newLayerNormAttrs, MinIn: 2, MaxIn: 2, MinOut: 1, MaxOut: 1,
-			Infer: inferLayerNorm, Cost: normCost,
+			Infer: inferRMSNorm, Cost: normCost,
 			Eval: func(c *ir.EvalCtx) error {
 				return byFloat(c, 0, layerNorm[float32](false), layerNorm[float64](false))
 			},
@@ -51,7 +51,7 @@ func simplifiedLayerNorm(domain string) *ir.Op {
 	return &ir.Op{
 		Domain: domain, Name: "SimplifiedLayerNormalization", Since: 1, Doc: "RMSNormalization under onnxruntime's older name.",
 		Attrs: newLayerNormAttrs, MinIn: 2, MaxIn: 2, MinOut: 1, MaxOut: 2,
-		Infer: inferLayerNorm, Cost: normCost,
+		Infer: inferRMSNorm, Cost: normCost,
 		Eval: func(c *ir.EvalCtx) error {
 			return byFloat(c, 0, layerNorm[float32](false), layerNorm[float64](false))
 		},
@@ -63,14 +63,19 @@ func normCost(c *ir.CostCtx) ir.Cost {
 	return ir.Cost{FLOPs: 8 * knownElems(c.Ins[0]), Bytes: movedBytes(c.Ins, c.Outs)}
 }
 
-func inferLayerNorm(c *ir.InferCtx) error {
+// inferLayerNorm: the result has the input's type, or the scale's where there is no mean.
+func inferLayerNorm(c *ir.InferCtx) error { return inferNorm(c, true) }
+
+func inferRMSNorm(c *ir.InferCtx) error { return inferNorm(c, false) }
+
+func inferNorm(c *ir.InferCtx, centred bool) error {
 	if err := wantFloat(c, 0, 1, 2); err != nil {
 		return err
 	}
 	x := c.In(0)
 	out := x
-	if c.Has(1) && c.In(1).DType != x.DType && x.DType != tensor.Invalid {
-		out.DType = c.In(1).DType // RMSNormalization: the result has the scale's type
+	if !centred && c.Has(1) {
+		out.DType = c.In(1).DType
 	}
 	c.SetOut(0, out)
 	stat := ir.Unranked(tensor.F32)
@@ -78,7 +83,7 @@ func inferLayerNorm(c *ir.InferCtx) error {
 		stat.DType = tensor.F64
 	}
 	if x.Ranked {
-		axis, err := resolveAxis(c.Attrs.(*LayerNormAttrs).Axis, x.Rank())
+		axis, err := normAxis(c.Attrs.(*LayerNormAttrs).Axis, x.Rank())
 		if err != nil {
 			return err
 		}
@@ -110,7 +115,7 @@ func layerNorm[T realElem](centred bool) func(*ir.EvalCtx) error {
 		}
 		a := c.Attrs.(*LayerNormAttrs)
 		x, scale, bias := c.In(0), c.In(1), c.In(2)
-		axis, err := resolveAxis(a.Axis, x.Rank())
+		axis, err := normAxis(a.Axis, x.Rank())
 		if err != nil {
 			return err
 		}

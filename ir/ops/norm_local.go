@@ -95,7 +95,7 @@ func lrn[T realElem](c *ir.EvalCtx) error {
 
 func lpNorm[T realElem](c *ir.EvalCtx) error {
 	a, x := c.Attrs.(*LpNormAttrs), c.In(0)
-	axis, err := resolveAxis(a.Axis, x.Rank())
+	axis, err := normAxis(a.Axis, x.Rank())
 	if err != nil {
 		return err
 	}
@@ -110,7 +110,7 @@ func lpNorm[T realElem](c *ir.EvalCtx) error {
 	if err != nil {
 		return err
 	}
-	outer, n, inner := aroundAxis(x.Shape(), axis)
+	outer, n, inner := splitAt(x.Shape(), axis)
 	for o := range outer {
 		for i := range inner {
 			base := o*n*inner + i
@@ -143,7 +143,7 @@ func mvn[T realElem](c *ir.EvalCtx) error {
 	x := c.In(0)
 	over := make([]bool, x.Rank())
 	for _, ax := range c.Attrs.(*MVNAttrs).Axes {
-		i, err := resolveAxis(ax, x.Rank())
+		i, err := normAxis(ax, x.Rank())
 		if err != nil {
 			return err
 		}

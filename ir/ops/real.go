@@ -109,9 +109,9 @@ func (o realOut[T]) Store() {
 	case tensor.F64:
 		convertInto(tensor.Data[float64](o.t), o.V, func(x T) float64 { return float64(x) })
 	case tensor.F16:
-		convertInto(tensor.Data[tensor.Float16](o.t), o.V, func(x T) tensor.Float16 { return tensor.ToFloat16(float32(x)) })
+		convertInto(tensor.Data[tensor.Float16](o.t), o.V, func(x T) tensor.Float16 { return tensor.ToFloat16(tensor.Narrow32(float64(x))) })
 	case tensor.BF16:
-		convertInto(tensor.Data[tensor.BFloat16](o.t), o.V, func(x T) tensor.BFloat16 { return tensor.ToBFloat16(float32(x)) })
+		convertInto(tensor.Data[tensor.BFloat16](o.t), o.V, func(x T) tensor.BFloat16 { return tensor.ToBFloat16(tensor.Narrow32(float64(x))) })
 	}
 }
 
@@ -169,22 +169,6 @@ func wantFloat(c *ir.InferCtx, ins ...int) error {
 		}
 	}
 	return nil
-}
-
-// resolveAxis turns a possibly negative axis into an index below rank.
-func resolveAxis(axis int64, rank int) (int, error) {
-	if axis < int64(-rank) || axis >= int64(rank) {
-		return 0, fmt.Errorf("%w: axis %d of a value of rank %d", ir.ErrAttr, axis, rank)
-	}
-	if axis < 0 {
-		axis += int64(rank)
-	}
-	return int(axis), nil
-}
-
-// aroundAxis splits a shape into the sizes before, at and after an axis.
-func aroundAxis(shape []int, axis int) (outer, n, inner int) {
-	return tensor.NumElems(shape[:axis]), shape[axis], tensor.NumElems(shape[axis+1:])
 }
 
 // inferFloatSame gives output 0 the type of float input 0.

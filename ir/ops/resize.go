@@ -92,7 +92,7 @@ func resizeAxes(a *ResizeAttrs, rank int) ([]int, error) {
 	out := make([]int, len(a.Axes))
 	for i, ax := range a.Axes {
 		var err error
-		if out[i], err = resolveAxis(ax, rank); err != nil {
+		if out[i], err = normAxis(ax, rank); err != nil {
 			return nil, err
 		}
 		if seen[out[i]] {
@@ -324,7 +324,7 @@ type line struct {
 
 // resample applies lines along an axis.
 func resample(v []float64, shape []int, axis int, lines []line) []float64 {
-	outer, n, inner := aroundAxis(shape, axis)
+	outer, n, inner := splitAt(shape, axis)
 	out := make([]float64, outer*len(lines)*inner)
 	for o := range outer {
 		for j, l := range lines {
@@ -355,43 +355,19 @@ func putNumbers(c *ir.EvalCtx, i int, dt tensor.DType, v []float64, shape ...int
 	if dt.IsFloat() {
 		return putReals(c, i, dt, v, shape...)
 	}
+	if !dt.IsInt() && dt != tensor.Bool {
+		return fmt.Errorf("%w: %s", ir.ErrType, dt)
+	}
 	out, err := c.Out(i, dt, shape...)
 	if err != nil {
 		return err
 	}
-	switch dt {
-	case tensor.U8:
-		saturate(tensor.Data[uint8](out), v, 0, math.MaxUint8)
-	case tensor.I8:
-		saturate(tensor.Data[int8](out), v, math.MinInt8, math.MaxInt8)
-	case tensor.U16:
-		saturate(tensor.Data[uint16](out), v, 0, math.MaxUint16)
-	case tensor.I16:
-		saturate(tensor.Data[int16](out), v, math.MinInt16, math.MaxInt16)
-	case tensor.U32:
-		saturate(tensor.Data[uint32](out), v, 0, math.MaxUint32)
-	case tensor.I32:
-		saturate(tensor.Data[int32](out), v, math.MinInt32, math.MaxInt32)
-	case tensor.I64:
-		saturate(tensor.Data[int64](out), v, -1<<63, 1<<63-1024)
-	case tensor.U64:
-		saturate(tensor.Data[uint64](out), v, 0, 1<<64-2048)
-	case tensor.Bool:
-		b := tensor.Data[bool](out)
-		for k, e := range v {
-			b[k] = e != 0
+	if dt.IsInt() {
+		lo, hi := 0.0, math.Ldexp(1, dt.Bits())-1
+		if dt.IsSigned() {
+			lo, hi = -math.Ldexp(1, dt.Bits()-1), math.Ldexp(1, dt.Bits()-1)-1
 		}
-	default:
-		return fmt.Errorf("%w: %s", ir.ErrType, dt)
+		v = mapTo(v, func(x float64) float64 { return max(lo, min(hi, math.RoundToEven(x))) })
 	}
-	return nil
-}
-
-func saturate[T int8 | int16 | int32 | int64 | uint8 | uint16 | uint32 | uint64](dst []T, v []float64, lo, hi float64) {
-	for i, e := range v {
-		if e != e {
-			e = 0
-		}
-		dst[i] = T(max(lo, min(hi, math.RoundToEven(e))))
-	}
+	return storeFloats(out, v, true)
 }

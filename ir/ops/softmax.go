@@ -18,7 +18,7 @@ func softmaxOps() []*ir.Op {
 			MinIn: 1, MaxIn: 1, MinOut: 1, MaxOut: 1,
 			Infer: func(c *ir.InferCtx) error {
 				if x := c.In(0); x.Ranked {
-					if _, err := resolveAxis(c.Attrs.(*SoftmaxAttrs).Axis, x.Rank()); err != nil {
+					if _, err := normAxis(c.Attrs.(*SoftmaxAttrs).Axis, x.Rank()); err != nil {
 						return err
 					}
 				}
@@ -43,7 +43,7 @@ func softmaxOps() []*ir.Op {
 func alongAxis[T realElem](f func(row []float64)) func(*ir.EvalCtx) error {
 	return func(c *ir.EvalCtx) error {
 		x := c.In(0)
-		axis, err := resolveAxis(c.Attrs.(*SoftmaxAttrs).Axis, x.Rank())
+		axis, err := normAxis(c.Attrs.(*SoftmaxAttrs).Axis, x.Rank())
 		if err != nil {
 			return err
 		}
@@ -55,7 +55,7 @@ func alongAxis[T realElem](f func(row []float64)) func(*ir.EvalCtx) error {
 		if err != nil {
 			return err
 		}
-		outer, n, inner := aroundAxis(x.Shape(), axis)
+		outer, n, inner := splitAt(x.Shape(), axis)
 		row := make([]float64, n)
 		for o := range outer {
 			for i := range inner {

@@ -32,6 +32,8 @@ func groups() [][]*ir.Op {
 		dftOps(),
 		signalOps(),
 		nmsOps(),
+		tfidfOps(),
+		optionalOps(),
 		microsoftNormOps(),
 		microsoftConvOps(),
 		microsoftAttentionOps(),
