@@ -59,7 +59,8 @@ type Gemm struct {
 	Extra    []Matrix
 	Tile     Tile // zero: chosen from the shape
 
-	conv *Conv // B is the image of a convolution
+	conv  *Conv      // B is the image of a convolution
+	pairs *pairTable // A is computed from two tables
 }
 
 // Pack is the layout of B as a compile-time weight, for source strides as in B. For f32 it is the matrix
@@ -190,10 +191,24 @@ func (g Gemm) Kernel() (*Kernel, error) {
 	w.doc("%s: C[%v,%v] = A[.,%v] B, %s, tile %s", name, g.M, g.N, g.K, g.Math, t)
 	batch := Elems(g.Batch)
 	w.k.Grid = [3]Expr{g.M.CeilDiv(t.M), g.N.CeilDiv(t.N), batch}
-	w.k.Limits = Limits{Registers: 255}
+	w.k.Limits = g.limits()
+	if t.threads() <= 128 {
+		w.MinBlocks(2) // without it ptxas aims at more blocks and spills a few bytes
+	}
 	w.k.Cost = g.cost(batch)
 	w.write()
 	return w.done(), nil
+}
+
+// limits: products of aligned operands are the hot ones. With tiles of 16-byte copies they must stay under what
+// lets two blocks of 8 warps share a multiprocessor.
+func (g Gemm) limits() Limits {
+	es := g.A.DType.Size()
+	aligned := vecFor(g.K, es)*es == 16 && vecFor(g.A.Row, es)*es == 16 && g.A.Col.Is(1)
+	if aligned && g.Weight && g.conv == nil && g.pairs == nil && g.Math != Exact && len(g.Extra) <= 1 && len(g.Epilogue.Body) <= 2 {
+		return Limits{Registers: 128}
+	}
+	return Limits{Registers: 255}
 }
 
 func (g Gemm) cost(batch Expr) Cost {
@@ -236,6 +251,9 @@ func (w *gemmKernel) write() {
 	t := w.Tile
 	aPtr := w.buffer("a", w.A.DType, Read)
 	bPtr := w.buffer("b", w.B.DType, Read)
+	if w.pairs != nil {
+		w.pairs.second = w.buffer("a2", w.A.DType, Read)
+	}
 	var extra []asm.U64
 	for i := range w.Extra {
 		extra = append(extra, w.buffer(fmt.Sprintf("extra%d", i+1), w.Epilogue.Inputs[i+1], Read))
@@ -297,6 +315,9 @@ func (w *gemmKernel) operandA(base asm.U64, row, k asm.U32) *operand {
 	}
 	if vec {
 		o.vec = wide
+	}
+	if w.pairs != nil {
+		o.vec, o.dt, o.generate = 1, w.A.DType, w.pairs.element(w, base)
 	}
 	o.prepare(source{base, row, w.m, w.dim(w.A.Row), w.dim(w.A.Col)})
 	return o

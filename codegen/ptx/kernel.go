@@ -43,8 +43,8 @@ type Param struct {
 
 // Limits are the ceilings that ptxas must stay under for a kernel, on every target.
 type Limits struct {
-	Registers int  // per thread
-	Spills    bool // whether spilling is tolerated
+	Registers int // per thread
+	Spills    int // bytes of spill stores and loads; 0 for every kernel that matters
 }
 
 // Cost models one launch: arithmetic and bytes that must move between device memory and the chip.

@@ -49,6 +49,8 @@ type MoE struct {
 	Base                                  bool // y also gets base [Tokens, Dv]: a residual, shared experts
 	Logits                                bool // logits [Tokens, E] are given instead of a selector
 
+	dense bool // one expert that every token has, without routing: a dense MLP
+
 	RouterRows int // tokens per block of router and scatter; 0: 32
 	TileRows   int // rows per block of the experts; 0: 64
 }
@@ -241,6 +243,9 @@ func (s MoE) Prefill() (*Op, error) {
 
 // tileBound is the most tiles there can be: whole ones and one ragged one per expert, each of at least one pair.
 func (s *MoE) tileBound() Expr {
+	if s.dense {
+		return s.Tokens.CeilDiv(s.TileRows)
+	}
 	pairs := s.Tokens.MulN(s.slots())
 	return pairs.CeilDiv(s.TileRows).AddN(s.E).Min(pairs)
 }

@@ -30,8 +30,10 @@ func (s *MoE) expertBuffers(b *builder) *expertKernel {
 	e.bias, e.upBias = optional(s.Bias, "bias"), optional(s.UpBias, "up_bias")
 	e.outBias, e.oBias = optional(s.OutBias, "out_bias"), optional(s.OBias, "o_bias")
 	e.base = optional(s.Base, "base")
-	e.perm, e.gates = b.buffer("perm", tensor.I32, Read), b.buffer("gates", tensor.F32, Read)
-	e.tiles, e.ntiles = b.buffer("tiles", tensor.I32, Read), b.buffer("ntiles", tensor.I32, Read)
+	if !s.dense {
+		e.perm, e.gates = b.buffer("perm", tensor.I32, Read), b.buffer("gates", tensor.F32, Read)
+		e.tiles, e.ntiles = b.buffer("tiles", tensor.I32, Read), b.buffer("ntiles", tensor.I32, Read)
+	}
 	if s.ByThreshold {
 		e.counts = b.buffer("counts", tensor.I32, Read)
 	}
@@ -162,13 +164,23 @@ func (e *expertKernel) prologue() {
 	if e.chunks() == 1 {
 		e.part = e.Const(0)
 	}
-	e.ExitIf(e.BlockX().Ge(e.ntiles.LdU32(0)))
-	t := e.tiles.At(e.BlockX(), 16).LdU32x4(0)
-	e.expert, e.firstRow, e.rows = t[0].As("expert"), t[1].As("first_row"), t[2].As("rows")
+	if e.dense {
+		e.expert, e.firstRow = e.Const(0), e.BlockX().MulI(rows)
+		e.rows = e.dim(e.Tokens).Sub(e.firstRow).Min(e.Const(rows)).As("rows")
+	} else {
+		e.ExitIf(e.BlockX().Ge(e.ntiles.LdU32(0)))
+		t := e.tiles.At(e.BlockX(), 16).LdU32x4(0)
+		e.expert, e.firstRow, e.rows = t[0].As("expert"), t[1].As("first_row"), t[2].As("rows")
+	}
 	e.Comment("the tile's (token, slot) pairs and gates; rows past the end have pair -1")
 	e.For("row", e.Tid(), e.Const(rows), e.Threads(), func(row asm.U32) {
 		pair, gate := e.Const(-1).Var("pair"), e.ConstF(0).Var("gate")
 		e.If(row.Lt(e.rows), func() {
+			if e.dense {
+				pair.Set(e.firstRow.Add(row))
+				gate.Set(e.ConstF(1))
+				return
+			}
 			pair.Set(e.perm.At(e.firstRow.Add(row), 4).LdU32(0))
 			gate.Set(e.gates.At(pair, 4).LdF32(0))
 		})

@@ -28,9 +28,10 @@ func (s *MoE) experts16() (*Kernel, error) {
 	b := newKernel("moe_experts_"+s.DType.String(), t1.threads())
 	b.doc("fused experts: D=%d, %d chunks of %d of %d hidden units, Dv=%d, %s; tile of %d rows, %d per warp", s.D, s.chunks(), gc, s.G, s.Dv, s.DType, s.TileRows, rows)
 	s.expertGrid(b)
-	b.k.Limits = Limits{Registers: 255}
+	// Rows that only single 16-bit copies can fetch (odd D) need an address per element.
+	b.k.Limits = Limits{Registers: 255, Spills: 256}
 	if s.D%8 == 0 && !s.Bias && !s.OutBias && !s.Gated && s.Dv%outChunk16 == 0 {
-		b.k.Limits.Registers = 192 // the paper's experts: two blocks of 4 warps per multiprocessor
+		b.k.Limits = Limits{Registers: 192} // the paper's experts: two blocks of 4 warps per multiprocessor
 	}
 	e := s.expertBuffers(b)
 	e.prologue()

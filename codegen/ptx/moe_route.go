@@ -246,32 +246,16 @@ func (r *routerKernel) rank(at, list asm.U32) {
 		z = most.Add(logF(sum.WarpSum(asm.WarpSize))).As("log_sum")
 	}
 	r.Comment("choose the best experts, one per round; equal keys go to the lower index")
-	r.For("slot", r.Const(0), r.Const(r.slots()), 1, func(k asm.U32) {
-		best, who := keys[0], lane
-		for j := 1; j < n; j++ {
-			better := keys[j].Gt(best)
-			best, who = better.SelU32(keys[j], best), better.SelU32(lane.AddI(j*asm.WarpSize), who)
-		}
-		most := best.ReduxMax()
-		winner := best.Eq(most).SelU32(who, r.Const(-1)).ReduxMin()
-		for j := range n {
-			keys[j].Set(winner.Eq(lane.AddI(j*asm.WarpSize)).SelU32(r.Const(0), keys[j]))
-		}
+	ids := make([]asm.U32, n)
+	for j := range ids {
+		ids[j] = lane.AddI(j * asm.WarpSize)
+	}
+	r.best(keys, ids, r.slots(), func(k, winner, _ asm.U32) {
 		r.If(lane.EqI(0), func() { list.Add(k.MulI(4)).StsU32(0, winner) })
 	})
 	r.SyncWarp()
 	r.weigh(at, list, z)
 	r.SyncWarp()
-}
-
-// rankKey orders floats as unsigned integers: -0 equals 0, NaN is below everything; 0 is left for experts
-// already chosen.
-func rankKey(x asm.F32) asm.U32 {
-	f := x.Bits().Func()
-	bits := x.Add(f.ConstF(0)).Bits()
-	neg := bits.LtSI(0)
-	key := neg.SelU32(bits.Not(), bits.Or(f.Const(-1<<31)))
-	return x.IsNaN().SelU32(f.Const(1), key)
 }
 
 // weigh computes the gates of the chosen experts, lane by slot.

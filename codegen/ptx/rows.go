@@ -27,11 +27,17 @@ const (
 // that every buffer's rows start at multiples of four elements. It must be called before other code, and
 // the kernel's grid is set here.
 func newRows(b *builder, count, d Expr, aligned bool) *rows {
-	r := &rows{b: b, d: d, width: 1, team: asm.WarpSize}
-	k, known := d.Const()
-	if !known || k > asm.WarpSize*maxRowSlots {
-		r.team = rowThreads
+	team := asm.WarpSize
+	if k, known := d.Const(); !known || k > asm.WarpSize*maxRowSlots {
+		team = rowThreads
 	}
+	return newTeamRows(b, count, d, aligned, team)
+}
+
+// newTeamRows is newRows with a given team: a warp or the block.
+func newTeamRows(b *builder, count, d Expr, aligned bool, team int) *rows {
+	r := &rows{b: b, d: d, width: 1, team: team}
+	k, known := d.Const()
 	if aligned && d.DivisibleBy(4) {
 		r.width = 4
 	}

@@ -1,6 +1,9 @@
 package ptx
 
-import "github.com/seed-c851cfd2/moec/codegen/ptx/asm"
+import (
+	"github.com/seed-c851cfd2/moec/codegen/ptx/asm"
+	"github.com/seed-c851cfd2/moec/ir/tensor"
+)
 
 // operand copies tiles of one side of a product (A: x is a row of the output, B: x is a column) from global
 // to shared memory. The product walks along k; x is fixed per block. A tile is stored with either k or x
@@ -21,6 +24,9 @@ type operand struct {
 	xStride asm.U32
 	xLimit  asm.U32
 	chunks  []chunk
+	// generate computes element (x, k) instead of copying it, rounded to dt.
+	generate func(k asm.U32, c *chunk) asm.F32
+	dt       dtype
 	// locate gives the address of (x, k = 0) for an x counted from the start of the tile, and whether it
 	// exists, for operands whose rows are gathered.
 	locate func(xi asm.U32) (asm.U64, asm.Pred)
@@ -151,6 +157,12 @@ func (o *operand) copies(k0 asm.U32, offset asm.U64, to asm.U32, alive func(*chu
 			if o.checkK {
 				live = live.And(k0.Add(c.ki).Lt(o.kLimit))
 			}
+			if o.generate != nil {
+				v := b.ConstF(0).Var("")
+				b.If(live, func() { v.Set(o.generate(k0.Add(c.ki), c)) })
+				storeShared(to.Add(c.dst), o.dt, v)
+				return
+			}
 			var from asm.U64
 			if o.image == nil {
 				from = c.base.Add(step)
@@ -174,6 +186,18 @@ func (o *operand) copies(k0 asm.U32, offset asm.U64, to asm.U32, alive func(*chu
 			n := live.SelU32(b.Const(bytes), b.Const(0))
 			b.CpAsync(dst, 0, from, 0, bytes, &n)
 		})
+	}
+}
+
+// storeShared writes one number to shared memory in a float format.
+func storeShared(at asm.U32, dt dtype, v asm.F32) {
+	switch dt {
+	case tensor.F32:
+		at.StsF32(0, v)
+	case tensor.BF16:
+		at.StsU16(0, v.BF16())
+	default:
+		at.StsU16(0, v.F16())
 	}
 }
 
