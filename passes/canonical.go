@@ -78,7 +78,8 @@ func canonicalRules() map[string][]rule {
 		"Neg":       {dropInverse},
 		"Not":       {dropInverse},
 		"Sum":       {sumToAdd},
-		"MatMul":    {},
+
+		"moec::Linear": {unflatten},
 	}
 }
 

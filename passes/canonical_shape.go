@@ -109,6 +109,9 @@ func mergeReshapes(e *edit, n *ir.Node) bool {
 	if sameType(x.Type, y.Type) {
 		return e.replace(y, x)
 	}
+	if !e.g.OnlyUse(n.Inputs[0]) {
+		return false // the first one stays, and others may match it
+	}
 	shape, ok := reshapeTo(x.Type, y.Type)
 	if !ok {
 		return false

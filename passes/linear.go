@@ -16,12 +16,11 @@ func Linears() Pass {
 		Run: func(_ context.Context, g *ir.Graph) (bool, error) {
 			e := &edit{g: g}
 			e.rules(map[string][]rule{
-				"MatMul":       {matmulLinear},
-				"Gemm":         {gemmLinear},
-				"Add":          {linearBias},
-				"Mul":          {linearScale},
-				"Div":          {linearScale},
-				"moec::Linear": {unflatten},
+				"MatMul": {matmulLinear},
+				"Gemm":   {gemmLinear},
+				"Add":    {linearBias},
+				"Mul":    {linearScale},
+				"Div":    {linearScale},
 			})
 			return e.done()
 		},

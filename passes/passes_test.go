@@ -110,6 +110,7 @@ func TestFold(t *testing.T)      { testCases(t, Fold()) }
 func TestCSE(t *testing.T)       { testCases(t, CSE()) }
 func TestCanonical(t *testing.T) { testCases(t, Canonical()) }
 
+func TestDims(t *testing.T)        { testCases(t, Dims()) }
 func TestNorms(t *testing.T)       { testCases(t, Norms()) }
 func TestActivations(t *testing.T) { testCases(t, Activations()) }
 func TestSoftmaxes(t *testing.T)   { testCases(t, Softmaxes()) }

@@ -6,6 +6,7 @@ func Pipeline() []Pass {
 	return []Pass{
 		Dead(),        // exports carry unused heads: spare everybody the work
 		Fold(),        // shapes and weights become constants that the rules below look for
+		Dims(),        // so that layers do not ask their activations for sizes
 		Canonical(),   // one spelling per meaning
 		CSE(),         // exporters repeat shape arithmetic per layer
 		Fold(),        // what canonical spellings made constant
@@ -17,6 +18,7 @@ func Pipeline() []Pass {
 		Canonical(),   // the Reshapes around Gemm have met and go
 		CSE(),         // twins that became alike
 		Attentions(),  // between Linears; takes the head splitting with it
+		Canonical(),   // a Gemm behind the merged heads
 		QKV(),         // needs Attention's layouts
 		Feedforward(), // needs Linears whose activation is still a node
 		Epilogues(),   // after whoever looks for plain Linears: feedforward, QKV
@@ -33,6 +35,7 @@ type constraint struct{ first, then, why string }
 func order() []constraint {
 	return []constraint{
 		{"fold", "canonical", "rules look for constants"},
+		{"fold", "dims", "sizes that are known need not be read"},
 		{"norm", "linear", "a scale is a Mul by a constant, which a Linear before it would take"},
 		{"activation", "linear", "so is the 0.5 of Gelu"},
 		{"softmax", "attention", "attention starts at a Softmax"},
