@@ -91,15 +91,19 @@ func columns(y gemm.Rows, n int) gemm.Rows {
 // hidden computes columns n0 to n1 of the hidden layer of m rows into h, where
 // column n0 goes to element 0 of each row; aux is like h, for gated layers. The
 // rows are multiplied by gates, if not nil, at the precisions that take gates so.
-func (w *Weights) hidden(k *gemm.Kernels, x gemm.Operand, m, n0, n1 int, h, aux gemm.Rows, gates []float32) {
+// Row downK of Down is what is wanted next.
+func (w *Weights) hidden(k *gemm.Kernels, x gemm.Operand, m, n0, n1 int, h, aux gemm.Rows, gates []float32, downK int) {
 	if m == 0 {
 		return
 	}
-	first, bias := w.Up, w.UpBias
+	bias := w.UpBias
 	if w.Gate != nil {
-		first, bias = w.Gate, w.GateBias
+		bias = w.GateBias
 	}
-	b := gemm.Block{A: x, M: m, B: first, N0: n0, N1: n1, K1: first.K, C: h, Bias: bias, Relu: w.Act == act.Relu}
+	b := gemm.Block{A: x, M: m, B: w.first(), N0: n0, N1: n1, K1: w.Up.K, C: h, Bias: bias, Relu: w.Act == act.Relu, Next: w.Down, NextK: downK}
+	if w.Gate != nil {
+		b.Next, b.NextK = w.Up, 0
+	}
 	k.Run(&b)
 	kind := w.Act
 	if kind == act.Relu {
@@ -123,7 +127,7 @@ func (w *Weights) hidden(k *gemm.Kernels, x gemm.Operand, m, n0, n1 int, h, aux 
 	if w.Gate == nil {
 		return
 	}
-	b.B, b.Bias, b.C, b.Relu = w.Up, w.UpBias, aux, false
+	b.B, b.Bias, b.C, b.Relu, b.Next, b.NextK = w.Up, w.UpBias, aux, false, w.Down, downK
 	k.Run(&b)
 	for i := range m {
 		at, from := h.At(i), aux.At(i)
@@ -133,6 +137,14 @@ func (w *Weights) hidden(k *gemm.Kernels, x gemm.Operand, m, n0, n1 int, h, aux 
 			k.Act().Apply(act.Identity, row, gates[i])
 		}
 	}
+}
+
+// first is the matrix that the hidden layer reads first.
+func (w *Weights) first() *layout.Matrix {
+	if w.Gate != nil {
+		return w.Gate
+	}
+	return w.Up
 }
 
 // auxLen is the scratch that hidden needs beside h for m rows of n columns.

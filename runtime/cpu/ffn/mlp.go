@@ -119,7 +119,7 @@ func (l *MLP) Do(i, worker int) {
 	case phaseInput:
 		k.Convert(&l.x, l.Up.Precision, l.X, l.Up.K, nil, i0, i1)
 	case phaseHidden:
-		l.hidden(k, l.x, l.T, i0, i1, columns(l.h, i0), columns(l.aux, i0), nil)
+		l.hidden(k, l.x, l.T, i0, i1, columns(l.h, i0), columns(l.aux, i0), nil, 0)
 	case phaseConvert:
 		k.Convert(&l.hop, l.Down.Precision, l.h, l.Up.N, nil, i0, i1)
 	case phaseOutput:
@@ -146,10 +146,10 @@ func (l *MLP) tokens(m0, m1 int, a *arena) {
 	for f := 0; f < l.Up.N; f += l.chunk {
 		n := min(l.chunk, l.Up.N-f)
 		h := gemm.Rows{Data: buf, Stride: n}
-		l.hidden(k, x, m, f, f+n, h, gemm.Rows{Data: aux, Stride: n}, nil)
+		l.hidden(k, x, m, f, f+n, h, gemm.Rows{Data: aux, Stride: n}, nil, f)
 		k.Run(&gemm.Block{
 			A: k.Prepare(p, h, m, n, nil, conv), M: m, B: l.Down, N1: l.Down.N,
-			K0: f, K1: f + n, C: y, Bias: l.DownBias, Add: add || f > 0,
+			K0: f, K1: f + n, C: y, Bias: l.DownBias, Add: add || f > 0, Next: l.first(),
 		})
 	}
 }

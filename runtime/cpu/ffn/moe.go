@@ -152,19 +152,24 @@ func (t *moeTokens) Do(i, worker int) {
 		for ; p0 < p1; p0 += l.tile {
 			rows := min(l.tile, p1-p0)
 			y.Index = gr.tokens[p0 : p0+rows]
-			l.expert(n, x.Pick(y.Index), rows, gr.gates[p0:p0+rows], h, aux, conv, y)
+			next := n
+			if p0+rows == p1 {
+				next = min(n+1, e-1)
+			}
+			l.expert(n, next, x.Pick(y.Index), rows, gr.gates[p0:p0+rows], h, aux, conv, y)
 		}
 	}
 }
 
-// expert adds the outputs of expert n for some rows to y.
-func (l *MoE) expert(n int, x gemm.Operand, rows int, gates []float32, h, aux gemm.Rows, conv []float32, y gemm.Rows) {
+// expert adds the outputs of expert n for some rows to y; next is the expert that
+// is wanted afterwards.
+func (l *MoE) expert(n, next int, x gemm.Operand, rows int, gates []float32, h, aux gemm.Rows, conv []float32, y gemm.Rows) {
 	k, w := l.Kernels, &l.Experts[n]
 	inRows, inScale := l.gates(gates)
-	w.hidden(k, x, rows, 0, w.Up.N, h, aux, inRows)
+	w.hidden(k, x, rows, 0, w.Up.N, h, aux, inRows, 0)
 	k.Run(&gemm.Block{
 		A: k.Prepare(w.Down.Precision, h, rows, w.Up.N, inScale, conv),
-		M: rows, B: w.Down, N1: w.Down.N, K1: w.Up.N, C: y, Add: true,
+		M: rows, B: w.Down, N1: w.Down.N, K1: w.Up.N, C: y, Add: true, Next: l.Experts[next].first(),
 	})
 	l.downBias(n, rows, gates, y, 0, w.Down.N)
 }

@@ -130,7 +130,7 @@ func (l *MoE) fewHidden(e, n0 int) {
 	}
 	rows, _ := l.gates(s.groups.gates[p0:p1])
 	w.hidden(l.Kernels, s.x.Pick(s.groups.tokens[p0:p1]), p1-p0, n0, n1,
-		columns(s.h.From(p0), n0), columns(s.aux.From(p0), n0), rows)
+		columns(s.h.From(p0), n0), columns(s.aux.From(p0), n0), rows, 0)
 }
 
 // fewOutput computes columns n0 to n1 of the output, for all tokens.

@@ -21,6 +21,11 @@ type Block struct {
 	Bias []float32
 	Add  bool // start from C instead of from the bias
 	Relu bool
+
+	// Next is the matrix that is wanted after this block, from row NextK of its
+	// first panel on, or nil: it is fetched into L2 meanwhile.
+	Next  *layout.Matrix
+	NextK int
 }
 
 const (
@@ -50,16 +55,27 @@ func (k *Kernels) Run(b *Block) {
 	if b.M > maxRows {
 		cols = max(1, chunkBytes/(4*layout.NR*max(1, cut))) * layout.NR
 	}
+	cut = max(1, cut)
 	for n := b.N0; n < b.N1; n += cols {
-		for s := s0; s < s1 || s == s0; s += max(1, cut) {
-			k.chunk(b, n, min(n+cols, b.N1), s-s0, s, min(s+cut, s1), s1)
+		for s := s0; s < s1 || s == s0; s += cut {
+			var next uintptr
+			switch {
+			case s+cut < s1:
+				next = address(b.B, n, s+cut)
+			case n+cols < b.N1:
+				next = address(b.B, n+cols, s0)
+			case b.Next != nil:
+				next = address(b.Next, 0, b.NextK/b.Next.Precision.PerStep())
+			}
+			k.chunk(b, n, min(n+cols, b.N1), s-s0, s, min(s+cut, s1), s1, next)
 		}
 	}
 }
 
 // chunk multiplies all rows of b by columns n0 to n1 and steps s0 to s1; a0 is s0
-// counted from the start of the rows of A, and last the final step of b.
-func (k *Kernels) chunk(b *Block, n0, n1, a0, s0, s1, last int) {
+// counted from the start of the rows of A, last the final step of b, and next the
+// address of what is wanted after the chunk, or 0.
+func (k *Kernels) chunk(b *Block, n0, n1, a0, s0, s1, last int, next uintptr) {
 	var t tile
 	p := b.B.Precision
 	first := a0 == 0
@@ -102,12 +118,21 @@ func (k *Kernels) chunk(b *Block, n0, n1, a0, s0, s1, last int) {
 		if panels > 0 {
 			t.b = wordAt(b.B, at, int(t.k))
 			t.bk, t.bp, t.n = 4*layout.NR, uintptr(4*layout.NR*steps), uintptr(panels)
+			t.ahead = t.bp
+			if next != 0 && (blocks > 1 || panels == 1) {
+				// Each row block fetches two lines in eight; four of them all.
+				t.ahead = next - uintptr(t.b) + uintptr(i%4*64)
+			}
 			k.run(&t, p, rows, layout.NR, width)
 		}
 		if halfTail {
 			t.b = wordAt(b.B, 4*(whole*steps+s0*layout.NR/2), int(t.k))
 			t.bk, t.bp, t.n, t.boff = 2*layout.NR, 0, 1, 0
 			t.off = uintptr(4 * (whole - n0))
+			t.ahead = 0
+			if next != 0 {
+				t.ahead = next - uintptr(t.b) + uintptr(i%4*64)
+			}
 			k.run(&t, p, rows, layout.NR/2, tailWidth)
 		}
 		row += rows
@@ -126,6 +151,15 @@ func wordAt(m *layout.Matrix, at, steps int) unsafe.Pointer {
 		return unsafe.Pointer(&m.BF16[at/2])
 	}
 	return unsafe.Pointer(&m.I8[at])
+}
+
+// address is where step s of the panel of column n begins, clamped to the matrix.
+func address(m *layout.Matrix, n, s int) uintptr {
+	if m.Precision.Bytes(m.K, m.N) == 0 {
+		return 0
+	}
+	steps := m.Precision.Steps(m.K)
+	return uintptr(wordAt(m, min(4*(n*steps+s*layout.NR), m.Precision.Bytes(m.K, m.N)-4), 1))
 }
 
 // rows points t at rows of A from step a0 on and at columns c0 to c1 of C.

@@ -18,6 +18,7 @@ type tile struct {
 	mask8 unsafe.Pointer          // AVX2: 16 lanes of the store mask
 	k     uintptr                 // steps
 	bk    uintptr                 // bytes of B from one step to the next
+	ahead uintptr                 // bytes from B to what is wanted next, modulo 2^64
 	bp    uintptr                 // bytes of B from one panel to the next
 	n     uintptr                 // panels
 	off   uintptr                 // bytes into rows of C, bias, scale and corr

@@ -33,10 +33,11 @@ var (
 var rowRegs = []string{"R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15", "AX", "BX", "CX", "DX"}
 
 const (
-	regB      = "SI" // B at the current step
-	regK      = "DI" // bytes of A left, negative; rows point at their ends
-	regStride = "BP" // bytes from one step of B to the next
-	unroll    = 4
+	regB     = "SI" // B at the current step
+	regK     = "DI" // bytes of A left, negative; rows point at their ends
+	regAhead = "BP" // distance to what is fetched into L2 meanwhile
+	unroll   = 4
+	near     = 1024 // distance of prefetches to L1 in bytes of B
 )
 
 // avx512 emits the kernel of mr rows by p panels at a time of nv vectors each
@@ -106,7 +107,7 @@ func (kd kind) avx512(f *asmgen.File, mr, nv, p int) {
 	for q := 1; q < p; q++ {
 		fn.I("LEAQ (%s)(BP*1), %s", bregs[q-1], bregs[q])
 	}
-	fn.I("MOVQ tile_bk(DI), BP")
+	fn.I("MOVQ tile_ahead(DI), BP")
 	fn.I("MOVQ tile_k(DI), DI")
 	fn.I("SHLQ $2, DI")
 	fn.I("NEGQ DI")
@@ -122,10 +123,10 @@ func (kd kind) avx512(f *asmgen.File, mr, nv, p int) {
 				}
 				fn.I("VPSLLD $16, Z%d, Z%d", raw(v), breg(v))
 				if ahead {
-					fn.I("PREFETCHT0 %d(%s)(BP*8)", 64*v, bregs[q])
+					fn.I("PREFETCHT0 %d(%s)", near+64*v, bregs[q])
 				}
 			}
-			fn.I("ADDQ BP, %s", bregs[q])
+			fn.I("ADDQ $%d, %s", 64*nv, bregs[q])
 			for e := range 2 {
 				if e == 1 {
 					if !odd {
@@ -156,10 +157,10 @@ func (kd kind) avx512(f *asmgen.File, mr, nv, p int) {
 					fn.I("%s %d(%s), Z%d, Z%d", kd.mem, 64*v, bregs[q], areg(u), acc(q, 0, v))
 				}
 				if ahead {
-					fn.I("PREFETCHT0 (%s)(BP*8)", bregs[q])
-					fn.I("PREFETCHT0 64(%s)(BP*8)", bregs[q])
+					fn.I("PREFETCHT0 %d(%s)", near, bregs[q])
+					fn.I("PREFETCHT0 %d(%s)", near+64, bregs[q])
 				}
-				fn.I("ADDQ BP, %s", bregs[q])
+				fn.I("ADDQ $%d, %s", 64*nv, bregs[q])
 			}
 			return
 		}
@@ -173,10 +174,10 @@ func (kd kind) avx512(f *asmgen.File, mr, nv, p int) {
 			}
 			if ahead {
 				for v := range nv {
-					fn.I("PREFETCHT0 %d(%s)(BP*8)", 64*v, bregs[q])
+					fn.I("PREFETCHT0 %d(%s)", near+64*v, bregs[q])
 				}
 			}
-			fn.I("ADDQ BP, %s", bregs[q])
+			fn.I("ADDQ $%d, %s", 64*nv, bregs[q])
 			for i := range mr {
 				fn.I("VBROADCASTSS %d(%s)(DI*1), Z%d", 4*u, rowRegs[i], areg(i))
 				for v := range nv {
@@ -192,6 +193,9 @@ func (kd kind) avx512(f *asmgen.File, mr, nv, p int) {
 	stride := 1
 	if kd.wide {
 		stride = 2
+	}
+	for at := 0; p == 1 && at < unroll*64*nv/stride; at += 256 {
+		fn.I("PREFETCHT1 %d(%s)(%s*1)", at, regB, regAhead)
 	}
 	for u := 0; u < unroll; u += stride {
 		step(u, true)
