@@ -71,7 +71,7 @@ func BenchmarkMLP(b *testing.B) {
 						l := &MLP{
 							Kernels: k, T: tokens, X: gemm.Rows{Data: floats(rng, tokens*d), Stride: d},
 							Y:       gemm.Rows{Data: make([]float32, tokens*d), Stride: d},
-							Weights: Weights{Up: pack(b, p, rng, d, 4*d), Down: pack(b, p, rng, 4*d, d), UpBias: make([]float32, 4*d), DownBias: make([]float32, d), Act: act.Relu},
+							Weights: Weights{Up: huge(b, pack(b, p, rng, d, 4*d)), Down: huge(b, pack(b, p, rng, 4*d, d)), UpBias: make([]float32, 4*d), DownBias: make([]float32, d), Act: act.Relu},
 						}
 						report(b, l, p, workers, float64(tokens)*16*float64(d*d), 2*float64(p.Bytes(d, 4*d)))
 					})
@@ -107,7 +107,7 @@ func benchMoE(b *testing.B, k *gemm.Kernels, p layout.Precision, s moeShape, tok
 		l.Router.Gating = GateNone
 	}
 	for range s.e {
-		l.Experts = append(l.Experts, Weights{Up: pack(b, p, rng, s.d, s.g), Down: pack(b, p, rng, s.g, s.dv), Act: act.Relu})
+		l.Experts = append(l.Experts, Weights{Up: huge(b, pack(b, p, rng, s.d, s.g)), Down: huge(b, pack(b, p, rng, s.g, s.dv)), Act: act.Relu})
 	}
 	touched := min(s.e, tokens*s.k)
 	report(b, l, p, workers, float64(tokens)*float64(4*s.k*s.g*s.d+2*s.d*s.e), float64(touched*(p.Bytes(s.d, s.g)+p.Bytes(s.g, s.dv))))
