@@ -113,8 +113,32 @@ func Run(ctx context.Context, ptxPath, launchPath string, opt emu.Options) (*Res
 	return res, nil
 }
 
-// RunModule performs the launch on a fresh device; dir holds the array files.
+// Target is where a launch runs: a device with one module loaded.
+type Target interface {
+	Alloc(n int) (uint64, error)
+	CopyIn(dst uint64, src []byte) error
+	CopyOut(dst []byte, src uint64) error
+	Launch(ctx context.Context, kernel string, l emu.Launch) (emu.Stats, error)
+}
+
+// emulator is the target of Run and RunModule.
+type emulator struct {
+	*emu.Device
+	mod *emu.Module
+}
+
+func (e emulator) Launch(ctx context.Context, kernel string, l emu.Launch) (emu.Stats, error) {
+	return e.Device.Launch(ctx, e.mod, kernel, l)
+}
+
+// RunModule performs the launch on a fresh emulated device; dir holds the
+// array files.
 func RunModule(ctx context.Context, mod *emu.Module, f *File, dir string, opt emu.Options) (*Result, error) {
+	return RunOn(ctx, emulator{emu.NewDevice(opt), mod}, mod, f, dir)
+}
+
+// RunOn performs the launch on a target that has loaded the module.
+func RunOn(ctx context.Context, dev Target, mod *emu.Module, f *File, dir string) (*Result, error) {
 	name := f.Kernel
 	if name == "" {
 		names := mod.Kernels()
@@ -130,42 +154,25 @@ func RunModule(ctx context.Context, mod *emu.Module, f *File, dir string, opt em
 	if len(f.Params) != len(info.Params) {
 		return nil, fmt.Errorf("%d parameters, kernel %s takes %d", len(f.Params), name, len(info.Params))
 	}
-	dev := emu.NewDevice(opt)
 	args := make([]any, len(f.Params))
 	addr := make([]uint64, len(f.Params))
 	size := make([]int, len(f.Params))
 	for i, p := range f.Params {
+		var err error
 		if p.Kind != "buffer" {
-			v, err := p.scalar()
-			if err != nil {
+			if args[i], err = p.scalar(); err != nil {
 				return nil, fmt.Errorf("parameter %d: %w", i, err)
 			}
-			args[i] = v
 			continue
 		}
-		data := make([]byte, p.Bytes)
-		if p.In != "" {
-			a, err := readArray(filepath.Join(dir, p.In))
-			if err != nil {
-				return nil, err
-			}
-			data = a.data
-		}
-		size[i] = len(data)
-		var err error
-		if addr[i], err = dev.Alloc(max(len(data), 1)); err != nil {
+		if addr[i], size[i], err = p.upload(dev, dir); err != nil {
 			return nil, err
-		}
-		if p.In != "" {
-			if err := dev.CopyIn(addr[i], data); err != nil {
-				return nil, err
-			}
 		}
 		args[i] = addr[i]
 	}
 	res := &Result{Kernel: name}
 	var err error
-	res.Stats, err = dev.Launch(ctx, mod, name, emu.Launch{Grid: f.Grid, Block: f.Block, SharedBytes: f.DynamicBytes, Args: args})
+	res.Stats, err = dev.Launch(ctx, name, emu.Launch{Grid: f.Grid, Block: f.Block, SharedBytes: f.DynamicBytes, Args: args})
 	if err != nil {
 		return res, err
 	}
@@ -184,6 +191,23 @@ func RunModule(ctx context.Context, mod *emu.Module, f *File, dir string, opt em
 		res.Outputs = append(res.Outputs, o)
 	}
 	return res, nil
+}
+
+// upload allocates a buffer parameter and fills it from its file.
+func (p Param) upload(dev Target, dir string) (addr uint64, size int, err error) {
+	var data []byte
+	size = p.Bytes
+	if p.In != "" {
+		a, err := readArray(filepath.Join(dir, p.In))
+		if err != nil {
+			return 0, 0, err
+		}
+		data, size = a.data, len(a.data)
+	}
+	if addr, err = dev.Alloc(max(size, 1)); err != nil {
+		return 0, 0, err
+	}
+	return addr, size, dev.CopyIn(addr, data)
 }
 
 func (p Param) label(i int) string {

@@ -1,0 +1,6 @@
+//go:build cuda && linux && (amd64 || arm64)
+
+package loader
+
+// #cgo LDFLAGS: -ldl
+import "C"
