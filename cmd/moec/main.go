@@ -92,6 +92,7 @@ func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
 		a.compileCommand(),
 		a.runCommand(),
+		a.convertCommand(),
 		a.inspectCommand(),
 		a.compareCommand(),
 		a.benchCommand(),
