@@ -44,7 +44,7 @@ func (s Gather) Kernel() (*Kernel, error) {
 	if s.Elements {
 		i = at
 	}
-	var pick = load(index.At(i, s.Index.Size()), s.Index, 0).i
+	pick := load(index.At(i, s.Index.Size()), s.Index, 0).i
 	pick = pick.Lt(b.Const64(0)).SelU64(pick.Add(axis.Wide()), pick)
 	pick = pick.Max(b.Const64(0)).Min(axis.Wide().AddI(-1))
 	es := s.DType.Size()

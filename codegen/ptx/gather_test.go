@@ -129,12 +129,16 @@ func TestConv(t *testing.T) {
 			var k *Kernel
 			var err error
 			if c.groups > 1 && c.groups == c.inC {
-				k, err = Depthwise{Batch: b, C: c.inC, Mult: c.outC / c.inC, H: hw, W: ww, DType: c.dt, Epilogue: p,
-					Extra: []Matrix{{Row: N(1), Col: N(0)}}}.Kernel()
+				k, err = Depthwise{
+					Batch: b, C: c.inC, Mult: c.outC / c.inC, H: hw, W: ww, DType: c.dt, Epilogue: p,
+					Extra: []Matrix{{Row: N(1), Col: N(0)}},
+				}.Kernel()
 			} else {
 				perGroup := c.outC / c.groups
-				k, err = Conv{Batch: b, InC: c.inC, OutC: c.outC, Groups: c.groups, H: hw, W: ww, DType: c.dt, Math: c.math, Epilogue: p,
-					Extra: []Matrix{{Row: N(1), Col: N(0), Batch: []Expr{N(0), N(perGroup)}}}}.Kernel()
+				k, err = Conv{
+					Batch: b, InC: c.inC, OutC: c.outC, Groups: c.groups, H: hw, W: ww, DType: c.dt, Math: c.math, Epilogue: p,
+					Extra: []Matrix{{Row: N(1), Col: N(0), Batch: []Expr{N(0), N(perGroup)}}},
+				}.Kernel()
 			}
 			icg, ocg := c.inC/c.groups, c.outC/c.groups
 			nw := c.outC * icg * c.kh * c.kw

@@ -24,13 +24,6 @@ func (c gemmCase) String() string {
 	return fmt.Sprintf("%v_%v_b%d_%dx%dx%d_tA%t_tB%t_w%t_e%t_s%t_%d", c.math, c.dt, c.batch, c.m, c.n, c.k, c.transA, c.transB, c.weight, c.epilogue, c.static, c.tile.M)
 }
 
-func strides(rows, cols int, trans bool, e func(string, int) Expr, rn, cn string) (row, col Expr) {
-	if trans {
-		return N(1), e(rn, rows)
-	}
-	return e(cn, cols), N(1)
-}
-
 func (c gemmCase) run(t *testing.T) {
 	dims := map[string]int64{}
 	size := func(name string, n int) Expr {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -34,24 +35,41 @@ var assembled sync.Map
 // their limits.
 func assemble(t testing.TB, op *Op) {
 	t.Helper()
+	type job struct {
+		bin, arch string
+		k         *Kernel
+		use       usage
+		err       error
+	}
+	var jobs []*job
 	for _, bin := range ptxasPath() {
 		for _, l := range op.Launches {
 			for _, arch := range []string{"sm_80", "sm_86", "sm_90"} {
-				if _, seen := assembled.LoadOrStore(bin+arch+l.Kernel.Name, true); seen {
-					continue
-				}
-				u, err := runPtxas(bin, arch, l.Kernel)
-				if err != nil {
-					t.Fatalf("%s for %s: %v", l.Kernel.Name, arch, err)
-				}
-				lim := l.Kernel.Limits
-				if u.regs > lim.Registers || u.spill > lim.Spills {
-					t.Errorf("%s for %s: %d registers, %d bytes spilled; the limit is %d registers", l.Kernel.Name, arch, u.regs, u.spill, lim.Registers)
-				}
-				if arch == "sm_80" {
-					t.Logf("%s: %d threads, %d registers, %d B static + %d B dynamic shared", l.Kernel.Name, l.Kernel.Threads, u.regs, l.Kernel.StaticShared, l.Kernel.DynamicShared)
+				if _, seen := assembled.LoadOrStore(bin+arch+l.Kernel.Name, true); !seen {
+					jobs = append(jobs, &job{bin: bin, arch: arch, k: l.Kernel})
 				}
 			}
+		}
+	}
+	var wg sync.WaitGroup
+	slots := make(chan bool, runtime.NumCPU())
+	for _, j := range jobs {
+		wg.Go(func() {
+			slots <- true
+			j.use, j.err = runPtxas(j.bin, j.arch, j.k)
+			<-slots
+		})
+	}
+	wg.Wait()
+	for _, j := range jobs {
+		k, u := j.k, j.use
+		switch {
+		case j.err != nil:
+			t.Fatalf("%s for %s: %v", k.Name, j.arch, j.err)
+		case u.regs > k.Limits.Registers || u.spill > k.Limits.Spills:
+			t.Errorf("%s for %s by %s: %d registers, %d bytes spilled; the limits are %d and %d", k.Name, j.arch, j.bin, u.regs, u.spill, k.Limits.Registers, k.Limits.Spills)
+		case j.arch == "sm_80":
+			t.Logf("%s: %d threads, %d registers, %d B static + %d B dynamic shared", k.Name, k.Threads, u.regs, k.StaticShared, k.DynamicShared)
 		}
 	}
 }

@@ -88,7 +88,6 @@ type Func struct {
 	depth   int
 	labels  int
 	regs    []*reg
-	unnamed [numClasses]int
 	names   map[string]int
 	special map[string]U32
 	guards  []Pred
