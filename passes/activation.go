@@ -13,7 +13,7 @@ import (
 // them out in.
 func Activations() Pass {
 	return Pass{
-		Name: "activation", Doc: "Find Gelu, Swish and HardSwish in their written-out spellings.", Effect: Rounding,
+		Name: "activation", Doc: "Find Relu, Gelu, Swish and HardSwish in their written-out spellings.", Effect: Rounding,
 		Run: func(_ context.Context, g *ir.Graph) (bool, error) {
 			e := &edit{g: g}
 			e.rules(map[string][]rule{
@@ -21,7 +21,8 @@ func Activations() Pass {
 				"Tanh":        {tanhGelu},
 				"Sigmoid":     {swish},
 				"HardSigmoid": {hardSwish},
-				"Clip":        {clipHardSwish},
+				"Clip":        {clipHardSwish, clipRelu},
+				"Max":         {maxRelu},
 			})
 			return e.done()
 		},

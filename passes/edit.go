@@ -164,7 +164,7 @@ func keepsShape(x, y *ir.Value) bool {
 // all have size 1 along axis i, so that x is not stretched though its size is unknown.
 func stretchFree(y, x *ir.Value, i int) bool {
 	n := y.Def
-	if n == nil || !n.Is("Add", "Sub", "Mul", "Div", "Pow") {
+	if n == nil || !n.Is("Add", "Sub", "Mul", "Div", "Pow", "Max") {
 		return false
 	}
 	for _, v := range n.Inputs {

@@ -79,7 +79,7 @@ func (e *edit) plain(n *ir.Node) bool {
 func linearBias(e *edit, n *ir.Node) bool {
 	for i := range 2 {
 		l, c := def(n.Inputs[i], "moec::Linear"), n.Inputs[1-i]
-		if !e.plain(l) || !sameType(n.Inputs[i].Type, n.Outputs[0].Type) {
+		if !e.plain(l) || !keepsShape(n.Inputs[i], n.Outputs[0]) {
 			continue
 		}
 		bias := lastAxisVector(c, l.Inputs[1].Const.Shape()[1])

@@ -196,11 +196,7 @@ func (e *edit) swap(n, m *ir.Node) (*ir.Node, error) {
 		e.g.Remove(m)
 		return nil, e.err
 	}
-	y, old := m.Outputs[0], n.Outputs[0]
-	e.g.ReplaceUses(old, y)
-	if y.Name != old.Name && !e.g.IsOutput(old) {
-		old.Name, y.Name = y.Name, old.Name
-	}
+	e.replace(n.Outputs[0], m.Outputs[0])
 	e.g.Remove(n)
 	return m, nil
 }

@@ -62,19 +62,30 @@ func (a *app) compareCommand() *cobra.Command {
 
 // difference compares one output.
 type difference struct {
-	Name     string  `json:"name"`
-	Type     string  `json:"type"`
-	OK       bool    `json:"ok"`
-	MaxAbs   float64 `json:"max_abs"`
-	MaxRel   float64 `json:"max_rel"` // relative to the larger of |b| and atol
-	MeanAbs  float64 `json:"mean_abs"`
-	Cosine   float64 `json:"cosine"`
-	Misses   int     `json:"misses"`
-	Elements int     `json:"elements"`
-	At       []int   `json:"at,omitempty"` // index of the largest difference
-	A        float64 `json:"a"`
-	B        float64 `json:"b"`
-	Problem  string  `json:"problem,omitempty"`
+	Name     string `json:"name"`
+	Type     string `json:"type"`
+	OK       bool   `json:"ok"`
+	MaxAbs   number `json:"max_abs"`
+	MaxRel   number `json:"max_rel"` // relative to the larger of |b| and atol
+	MeanAbs  number `json:"mean_abs"`
+	Cosine   number `json:"cosine"`
+	Misses   int    `json:"misses"`
+	Elements int    `json:"elements"`
+	At       []int  `json:"at,omitempty"` // index of the largest difference
+	A        number `json:"a"`
+	B        number `json:"b"`
+	Problem  string `json:"problem,omitempty"`
+}
+
+// number is a float64 that JSON can hold: NaN and infinities print as null.
+type number float64
+
+// MarshalJSON implements json.Marshaler.
+func (n number) MarshalJSON() ([]byte, error) {
+	if f := float64(n); math.IsNaN(f) || math.IsInf(f, 0) {
+		return []byte("null"), nil
+	}
+	return json.Marshal(float64(n))
 }
 
 func (a *app) compare(ctx context.Context, c compareArgs) error {
@@ -213,23 +224,27 @@ func compareTensors(name string, got, want *tensor.Tensor, rtol, atol float64) d
 		} else if e != e {
 			e = math.Inf(1)
 		}
-		if !(e <= atol+rtol*math.Abs(y[i])) {
+		if e > 0 && !(e <= atol+rtol*math.Abs(y[i])) {
 			d.Misses++
 		}
 		sum += e
-		dot, xx, yy = dot+x[i]*y[i], xx+x[i]*x[i], yy+y[i]*y[i]
-		d.MaxRel = max(d.MaxRel, e/max(math.Abs(y[i]), atol, 1e-30))
+		if p := x[i] * y[i]; !math.IsNaN(p) && !math.IsInf(p, 0) {
+			dot, xx, yy = dot+p, xx+x[i]*x[i], yy+y[i]*y[i]
+		}
+		if e > 0 {
+			d.MaxRel = max(d.MaxRel, number(e/max(math.Abs(y[i]), atol, 1e-30)))
+		}
 		if e > worst {
 			worst = e
-			d.MaxAbs, d.A, d.B, d.At = e, x[i], y[i], unravel(i, got.Shape())
+			d.MaxAbs, d.A, d.B, d.At = number(e), number(x[i]), number(y[i]), unravel(i, got.Shape())
 		}
 	}
 	d.Cosine = 1
 	if xx > 0 && yy > 0 {
-		d.Cosine = dot / math.Sqrt(xx*yy)
+		d.Cosine = number(dot / math.Sqrt(xx*yy))
 	}
 	if len(x) > 0 {
-		d.MeanAbs = sum / float64(len(x))
+		d.MeanAbs = number(sum / float64(len(x)))
 	}
 	d.OK = d.Misses == 0
 	return d

@@ -131,7 +131,7 @@ func (c *conversion) plan(g *ir.Graph) error {
 			continue
 		}
 		e := MLPReceipt{Name: label(n), Action: "left", HiddenShare: 1}
-		e.Params[0], e.FLOPs[0] = params(n), flops(n)
+		e.Params[0], e.FLOPs[0] = params(n), flops(n, width(n))
 		e.Params[1], e.FLOPs[1] = e.Params[0], e.FLOPs[0]
 		reason, err := c.reasonToLeave(n)
 		if err != nil {
@@ -229,7 +229,8 @@ func (c *conversion) rewrite(p mlpPlan) error {
 	}
 	e := &c.r.MLPs[p.at]
 	hidden := p.n.Inputs[1].Const.Shape()[1]
-	dense := c.layerGraph(p.n)
+	d := width(p.n)
+	dense := c.layerGraph(p.n, d)
 	var m *ir.Node
 	var err error
 	switch c.o.To {
@@ -256,9 +257,9 @@ func (c *conversion) rewrite(p mlpPlan) error {
 	}
 	e.Action = "rewritten"
 	e.Reason = "weights only"
-	e.Params[1], e.FLOPs[1] = params(m), flops(m)
+	e.Params[1], e.FLOPs[1] = params(m), flops(m, d)
 	if c.o.Eval != nil {
-		e.Error, err = c.measure(dense, c.layerGraph(m))
+		e.Error, err = c.measure(dense, c.layerGraph(m, d))
 	}
 	return err
 }
@@ -280,8 +281,11 @@ func params(n *ir.Node) (total int64) {
 	return total
 }
 
-// flops is the work for one token.
-func flops(n *ir.Node) int64 {
+// width is the number of features an MLP reads, by its weights: the graph may not know.
+func width(n *ir.Node) int { return n.Inputs[1].Const.Shape()[0] }
+
+// flops is the work for one token of d features.
+func flops(n *ir.Node, d int) int64 {
 	c := &ir.CostCtx{Attrs: n.Attrs}
 	for _, v := range n.Inputs {
 		t := ir.Type{}
@@ -290,7 +294,7 @@ func flops(n *ir.Node) int64 {
 		}
 		c.Ins = append(c.Ins, t)
 	}
-	c.Ins[0] = ir.MakeType(n.Inputs[1].Type.DType, ir.Known(1), n.Inputs[0].Type.Shape[n.Inputs[0].Type.Rank()-1])
+	c.Ins[0] = ir.MakeType(n.Inputs[1].Type.DType, ir.Known(1), ir.Known(int64(d)))
 	ic := &ir.InferCtx{Attrs: n.Attrs, Ins: c.Ins, Consts: make([]*tensor.Tensor, len(c.Ins)), Syms: make([][]ir.Dim, len(c.Ins)), Outs: make([]ir.Type, len(n.Outputs))}
 	if n.Op.Infer(ic) != nil {
 		return 0

@@ -11,11 +11,11 @@ import (
 // errorTokens is how many made-up inputs a layer's error is measured on.
 const errorTokens = 64
 
-// layerGraph is a graph of one feedforward node alone, with the node's own constants.
-func (c *conversion) layerGraph(n *ir.Node) *ir.Graph {
+// layerGraph is a graph of one feedforward node alone, on d features, with the node's
+// own constants.
+func (c *conversion) layerGraph(n *ir.Node, d int) *ir.Graph {
 	g := ir.NewGraph("layer", c.ops)
-	d := n.Inputs[0].Type.Shape[n.Inputs[0].Type.Rank()-1]
-	ins := []*ir.Value{g.AddInput("x", ir.MakeType(tensor.F32, ir.Sym("tokens"), d))}
+	ins := []*ir.Value{g.AddInput("x", ir.MakeType(tensor.F32, ir.Sym("tokens"), ir.Known(int64(d))))}
 	for _, v := range n.Inputs[1:] {
 		if v == nil {
 			ins = append(ins, nil)
