@@ -140,7 +140,9 @@ func (g gridAxis) taps(v float64, mode string) (at []int, w []float64) {
 	if mode == "nearest" {
 		x = math.RoundToEven(x)
 	}
-	x = g.settle(x)
+	if mode != "cubic" { // as in PyTorch, each of the four taps is settled by itself
+		x = g.settle(x)
+	}
 	if x != x || math.IsInf(x, 0) {
 		return []int{-1}, []float64{0}
 	}

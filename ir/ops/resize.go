@@ -154,7 +154,7 @@ func inferScales(c *ir.InferCtx, a *ResizeAttrs, t *tensor.Tensor) error {
 		case !(s > 0) || s > windowLimit:
 			return fmt.Errorf("%w: scale %v", ir.ErrShape, s)
 		case d.IsKnown():
-			out[ax] = ir.Known(int64(math.Floor(float64(d.Size) * s)))
+			out[ax] = ir.Known(scaledLength(d.Size, s))
 		case s != math.Trunc(s):
 			out[ax] = ir.Unknown()
 		default:
@@ -163,6 +163,12 @@ func inferScales(c *ir.InferCtx, a *ResizeAttrs, t *tensor.Tensor) error {
 	}
 	c.SetOut(0, ir.MakeType(x.DType, out...))
 	return nil
+}
+
+// scaledLength is n times a float32 scale rounded down. The product is a float32 too, as
+// in onnxruntime: 10 times 0.7 is 7, though the float32 nearest 0.7 is less.
+func scaledLength(n int64, scale float64) int64 {
+	return int64(math.Floor(float64(float32(n) * float32(scale))))
 }
 
 // resizeAxis is what happens to one axis.
@@ -211,7 +217,7 @@ func resizePlan(a *ResizeAttrs, x, roi, scales, sizes *tensor.Tensor) ([]resizeA
 			if !(s[i] > 0) || s[i] > windowLimit || s[i]*float64(plan[ax].in) > windowLimit<<4 {
 				return nil, fmt.Errorf("%w: scale %v", ir.ErrInput, s[i])
 			}
-			plan[ax].scale, plan[ax].out = s[i], int(math.Floor(s[i]*float64(plan[ax].in)))
+			plan[ax].scale, plan[ax].out = s[i], int(scaledLength(int64(plan[ax].in), s[i]))
 		}
 	default:
 		if err := a.applySizes(plan, axes, sizes); err != nil {

@@ -11,21 +11,27 @@ import (
 func (a *ResizeAttrs) source(p resizeAxis, i int) (x float64, outside bool, err error) {
 	in, scale, pos := float64(p.in), p.scale, float64(i)
 	full := scale * in // the exact output length, before rounding down
+	quot := func(a, b float64) float64 { return a / b }
+	if a.Mode == "nearest" {
+		// Scales are float32, 0.6 a little more than 0.6: what they divide to a whole number
+		// in float32 must not fall short of it, as nearest would show.
+		quot = func(a, b float64) float64 { return float64(float32(a / b)) }
+	}
 	switch a.CoordinateTransformationMode {
 	case "half_pixel":
-		x = (pos+0.5)/scale - 0.5
+		x = quot(pos+0.5, scale) - 0.5
 	case "half_pixel_symmetric":
-		x = in/2*(1-float64(p.out)/full) + (pos+0.5)/scale - 0.5
+		x = in/2*(1-float64(p.out)/full) + quot(pos+0.5, scale) - 0.5
 	case "pytorch_half_pixel":
 		if x = -0.5; full != 1 {
-			x = (pos+0.5)/scale - 0.5
+			x = quot(pos+0.5, scale) - 0.5
 		}
 	case "align_corners":
 		if full != 1 {
-			x = pos * (in - 1) / (full - 1)
+			x = quot(pos*(in-1), full-1)
 		}
 	case "asymmetric":
-		x = pos / scale
+		x = quot(pos, scale)
 	case "tf_crop_and_resize":
 		if full == 1 {
 			x = (p.hi - p.lo) * (in - 1) / 2

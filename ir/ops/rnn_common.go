@@ -330,6 +330,10 @@ func (q *recurrence[T]) run(c *ir.EvalCtx, step func(d int, h, cell []T)) error 
 			if q.cState != nil {
 				cell = q.cState[at : at+q.hid]
 			}
+			if q.lens[row] == 0 { // a row without steps ends at 0, as in onnxruntime
+				clear(h)
+				clear(cell)
+			}
 			for i := range q.lens[row] {
 				t := i
 				if backward {

@@ -14,10 +14,17 @@ import (
 )
 
 // TestMicrosoft compares onnxruntime's contributed operators with onnxruntime, on the
-// cases that testdata/microsoft/make.py makes. Sums are taken in another order there:
-// 1e-5 of the largest magnitude is allowed.
-func TestMicrosoft(t *testing.T) {
-	models, err := filepath.Glob("testdata/microsoft/*.onnx")
+// cases that testdata/microsoft/make.py makes.
+func TestMicrosoft(t *testing.T) { onnxruntimeCases(t, "testdata/microsoft") }
+
+// TestOnnxruntimeCases does the same for standard operators, in forms that the node tests
+// of onnx leave out; testdata/ortcases/make.py makes the cases.
+func TestOnnxruntimeCases(t *testing.T) { onnxruntimeCases(t, "testdata/ortcases") }
+
+// onnxruntimeCases runs the models of a folder, each with a sample of its name. Sums are
+// taken in another order there: 1e-5 of the largest magnitude is allowed.
+func onnxruntimeCases(t *testing.T, dir string) {
+	models, err := filepath.Glob(dir + "/*.onnx")
 	if err != nil || len(models) == 0 {
 		t.Fatalf("no models: %v", err)
 	}
