@@ -87,7 +87,7 @@ func identityOps() []*ir.Op {
 				return nil
 			},
 			Eval: evalDropout,
-		}, floatTypes, floatTypes|float8Types, boolType),
+		}, floatTypes|float8Types, floatTypes|float8Types, boolType),
 	}
 }
 

@@ -164,11 +164,12 @@ func matMul[T number](z, a, b []T, m, k, n int) {
 	}
 }
 
-// addScaled adds x*v to z.
+// addScaled adds x*v to z. The conversion keeps compilers from fusing the product into
+// the sum on machines that could: the result is the same on all.
 func addScaled[T number](z []T, x T, v []T) {
 	v = v[:len(z)]
 	for j := range z {
-		z[j] += x * v[j]
+		z[j] += T(x * v[j])
 	}
 }
 
