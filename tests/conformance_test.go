@@ -34,10 +34,13 @@ var errPanic = errors.New("panic")
 // nodeCase is one folder of the suite: the files by their name in it.
 type nodeCase map[string][]byte
 
-// readCases unpacks the suite in memory.
-func readCases(t *testing.T) map[string]nodeCase {
+// nodeTests is the suite as onnx ships it.
+const nodeTests = "testdata/onnx-node-tests/onnx-node-tests.tgz"
+
+// readCases unpacks a suite in memory.
+func readCases(t *testing.T, file string) map[string]nodeCase {
 	t.Helper()
-	f, err := os.Open("testdata/onnx-node-tests/onnx-node-tests.tgz")
+	f, err := os.Open(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +197,7 @@ func TestConformance(t *testing.T) {
 	if testing.Short() {
 		t.Skip("the conformance suite takes some seconds")
 	}
-	cases := readCases(t)
+	cases := readCases(t, nodeTests)
 	table := ops.NewTable()
 	groups := opNames(table)
 	tally := map[string]*opTally{}

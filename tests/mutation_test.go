@@ -27,7 +27,7 @@ func TestOpsSurviveBadOperands(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes some seconds")
 	}
-	cases := readCases(t)
+	cases := readCases(t, nodeTests)
 	table := ops.NewTable()
 	rng := rand.New(rand.NewPCG(3, 4))
 	for _, name := range slices.Sorted(maps.Keys(cases)) {
