@@ -20,6 +20,7 @@ func Pipeline() []Pass {
 		Attentions(),  // between Linears; takes the head splitting with it
 		Canonical(),   // a Gemm behind the merged heads
 		QKV(),         // needs Attention's layouts
+		Mixtures(),    // between Linears, of which it takes the router's
 		Feedforward(), // needs Linears whose activation is still a node
 		Epilogues(),   // after whoever looks for plain Linears: feedforward, QKV
 		SkipNorms(),   // the residual sums that no Linear could take
@@ -43,6 +44,8 @@ func order() []constraint {
 		{"attention", "qkv", "QKV starts at an Attention"},
 		{"feedforward", "epilogue", "a match starts at plain Linears and the activation between them"},
 		{"attention", "feedforward", "products of activations are gone by then"},
+		{"linear", "mixture", "a router is a Linear"},
+		{"mixture", "epilogue", "it takes plain Linears"},
 		{"qkv", "epilogue", "QKV joins plain Linears"},
 		{"epilogue", "skipnorm", "a sum is cheaper in the Linear before it than in the norm behind it"},
 		{"convbn", "epilogue", "an activation ends a Conv"},

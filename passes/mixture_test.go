@@ -1,0 +1,5 @@
+package passes
+
+import "testing"
+
+func TestMixtures(t *testing.T) { testCases(t, Mixtures()) }
