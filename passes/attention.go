@@ -46,7 +46,7 @@ func findAttention(e *edit, soft *ir.Node) bool {
 	}
 	a := &attention{
 		e: e, scale: 1, dt: s.Type.DType, from: nodes(soft),
-		attrs: e.g.Op("moec::Attention").Attrs().(*ops.FusedAttentionAttrs),
+		attrs: newAttention(e),
 	}
 	weights := a.nanGuard(soft.Outputs[0])
 	if !e.g.OnlyUse(weights) {

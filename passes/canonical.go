@@ -50,7 +50,7 @@ func (e *edit) rules(byOp map[string][]rule) {
 // read reports whether anybody reads an output of n.
 func (e *edit) read(n *ir.Node) bool {
 	for _, v := range n.Outputs {
-		if v != nil && (len(v.Users()) > 0 || e.g.IsOutput(v)) {
+		if v != nil && e.wanted(v) {
 			return true
 		}
 	}

@@ -111,6 +111,7 @@ func TestCSE(t *testing.T)       { testCases(t, CSE()) }
 func TestCanonical(t *testing.T) { testCases(t, Canonical()) }
 
 func TestDims(t *testing.T)        { testCases(t, Dims()) }
+func TestRespell(t *testing.T)     { testCases(t, Respell()) }
 func TestNorms(t *testing.T)       { testCases(t, Norms()) }
 func TestActivations(t *testing.T) { testCases(t, Activations()) }
 func TestSoftmaxes(t *testing.T)   { testCases(t, Softmaxes()) }

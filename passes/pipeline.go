@@ -9,6 +9,7 @@ func Pipeline() []Pass {
 		Dims(),        // so that layers do not ask their activations for sizes
 		Canonical(),   // one spelling per meaning
 		CSE(),         // exporters repeat shape arithmetic per layer
+		Respell(),     // what others have fused, before anything looks for its parts
 		Fold(),        // what canonical spellings made constant
 		Norms(),       // before activations and linears take their Mul and Add
 		Activations(), // before linears take their constants
@@ -36,6 +37,7 @@ type constraint struct{ first, then, why string }
 func order() []constraint {
 	return []constraint{
 		{"fold", "canonical", "rules look for constants"},
+		{"respell", "linear", "a FusedMatMul by a weight is a Linear"},
 		{"fold", "dims", "sizes that are known need not be read"},
 		{"norm", "linear", "a scale is a Mul by a constant, which a Linear before it would take"},
 		{"activation", "linear", "so is the 0.5 of Gelu"},
