@@ -2,6 +2,7 @@ package onnx
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/seed-c851cfd2/moec/ir"
 	"github.com/seed-c851cfd2/moec/ir/tensor"
@@ -139,32 +140,61 @@ func groupScales(c *call) error {
 	return nil
 }
 
-// resize10: two inputs, and positions are scaled without the half-pixel shift.
+// resize10: two inputs, and positions are scaled without the half-pixel shift. Nearest
+// neighbours are found by rounding up along axes that shrink and down along others, as
+// onnxruntime does and ONNX's tests of that version expect: two Resizes, since axes are
+// independent of each other.
 func resize10(c *call) error {
 	if len(c.ins) != 2 {
 		return fmt.Errorf("%w: %d inputs, opset 10 of Resize takes 2", ir.ErrModel, len(c.ins))
 	}
-	c.ins = []*ir.Value{c.ins[0], nil, c.ins[1]}
+	x, scales := c.ins[0], c.ins[1]
 	c.set("coordinate_transformation_mode", "asymmetric")
 	c.set("nearest_mode", "floor")
-	if shrinks(c.ins[2]) { // onnxruntime and ONNX's tests of opset 10 round up here
-		c.set("nearest_mode", "ceil")
+	if mode := c.attr("mode"); mode == nil || mode == "nearest" {
+		down, up, err := c.splitScales(scales)
+		if err != nil {
+			return err
+		}
+		if down != nil && up != nil {
+			attrs := append(slices.Clone(c.attrs), ir.Attr{Name: "nearest_mode", Value: "ceil"})
+			if x, err = c.emit("Resize", []*ir.Value{x, nil, down}, attrs...); err != nil {
+				return err
+			}
+			scales = up
+		} else if down != nil {
+			c.set("nearest_mode", "ceil")
+		}
 	}
+	c.ins = []*ir.Value{x, nil, scales}
 	return nil
 }
 
-func shrinks(scales *ir.Value) bool {
+// splitScales gives the factors that shrink and those that do not, each 1 where the other
+// applies; nil for a list that would be all ones.
+func (c *call) splitScales(scales *ir.Value) (down, up *ir.Value, err error) {
 	if !scales.IsConst() || scales.Const.DType() != tensor.F32 {
-		return false
-	}
-	any := false
-	for _, f := range tensor.Data[float32](scales.Const) {
-		if f > 1 {
-			return false
+		one := c.con("one", tensor.Scalar(float32(1)))
+		if down, err = c.emit("Min", []*ir.Value{scales, one}); err != nil {
+			return nil, nil, err
 		}
-		any = any || f < 1
+		up, err = c.emit("Max", []*ir.Value{scales, one})
+		return down, up, err
 	}
-	return any
+	s := tensor.Data[float32](scales.Const)
+	lo, hi := slices.Clone(s), slices.Clone(s)
+	shrinks, grows := false, false
+	for i, f := range s {
+		lo[i], hi[i] = min(f, 1), max(f, 1)
+		shrinks, grows = shrinks || f < 1, grows || f > 1
+	}
+	if shrinks {
+		down = c.con("down", tensor.Of(lo, len(lo)))
+	}
+	if grows {
+		up = c.con("up", tensor.Of(hi, len(hi)))
+	}
+	return down, up, nil
 }
 
 // resizeEmpty: opset 11 demanded roi and scales; exporters still give empty tensors for

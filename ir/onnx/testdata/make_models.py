@@ -69,6 +69,9 @@ case("upsample9_nearest", 9, N("Upsample", ["x", "s"], ["y"], mode="nearest"), {
 case("upsample9_linear", 9, N("Upsample", ["x", "s"], ["y"], mode="linear"), {"x": f(1, 2, 3, 3)}, {"y": F}, {"s": np.array([1, 1, 2, 2], "float32")})
 case("resize10_up", 10, N("Resize", ["x", "s"], ["y"], mode="nearest"), {"x": f(1, 1, 4, 4)}, {"y": F}, {"s": np.array([1, 1, 1.7, 2], "float32")})
 case("resize10_down", 10, N("Resize", ["x", "s"], ["y"], mode="nearest"), {"x": f(1, 1, 5, 7)}, {"y": F}, {"s": np.array([1, 1, 0.6, 0.6], "float32")})
+case("resize10_mixed", 10, N("Resize", ["x", "s"], ["y"], mode="nearest"), {"x": f(1, 1, 5, 7)}, {"y": F}, {"s": np.array([1, 1, 0.6, 1.7], "float32")})
+for name, v in (("down", [1, 1, 0.6, 0.6]), ("up", [1, 1, 2, 1.3]), ("mixed", [1, 1, 1.5, 0.4])):
+    case("resize10_dynamic_" + name, 10, N("Resize", ["x", "s"], ["y"], mode="nearest"), {"x": f(1, 1, 5, 7), "s": np.array(v, "float32")}, {"y": F})
 case("resize10_linear", 10, N("Resize", ["x", "s"], ["y"], mode="linear"), {"x": f(1, 1, 4, 4)}, {"y": F}, {"s": np.array([1, 1, 0.5, 2], "float32")})
 case("resize11_empty_roi", 11, N("Resize", ["x", "roi", "s"], ["y"], mode="linear", coordinate_transformation_mode="pytorch_half_pixel"), {"x": f(1, 1, 4, 4)}, {"y": F}, {"roi": np.zeros(0, "float32"), "s": np.array([1, 1, 1.5, 2], "float32")})
 case("resize11_sizes", 11, N("Resize", ["x", "roi", "s", "z"], ["y"], mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"), {"x": f(1, 1, 4, 4)}, {"y": F}, {"roi": np.zeros(0, "float32"), "s": np.zeros(0, "float32"), "z": np.array([1, 1, 7, 3])})
