@@ -65,6 +65,7 @@ type benchResult struct {
 }
 
 func (a *app) bench(ctx context.Context, b benchArgs) error {
+	a.overrides = inputNames(b.in)
 	threads := b.threads
 	if threads <= 0 {
 		threads = runtime.GOMAXPROCS(0)

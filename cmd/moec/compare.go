@@ -89,6 +89,7 @@ func (n number) MarshalJSON() ([]byte, error) {
 }
 
 func (a *app) compare(ctx context.Context, c compareArgs) error {
+	a.overrides = inputNames(c.in)
 	if c.perLayer {
 		return a.comparePerLayer(ctx, c)
 	}

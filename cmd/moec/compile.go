@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -15,6 +17,7 @@ import (
 	"github.com/seed-c851cfd2/moec/ir/eval"
 	"github.com/seed-c851cfd2/moec/ir/tensor"
 	"github.com/seed-c851cfd2/moec/passes"
+	"github.com/seed-c851cfd2/moec/passes/dump"
 	"github.com/seed-c851cfd2/moec/runtime"
 )
 
@@ -71,7 +74,7 @@ func (a *app) compile(ctx context.Context, c compileArgs) error {
 		}}
 		opts.Check, opts.Verify = check, true
 	}
-	rep, err := passes.Run(ctx, g, opts)
+	rep, err := a.runPasses(ctx, g, opts, c.dump)
 	if err != nil {
 		return withFile(c.model, err)
 	}
@@ -101,6 +104,24 @@ func (a *app) compile(ctx context.Context, c compileArgs) error {
 		return nil
 	}
 	return a.parity(ctx, c)
+}
+
+// runPasses runs the pipeline and, where a folder is given, dumps the graph after every
+// pass, also when one fails.
+func (a *app) runPasses(ctx context.Context, g *ir.Graph, opts passes.Options, dir string) (*passes.Report, error) {
+	if dir == "" {
+		return passes.Run(ctx, g, opts)
+	}
+	d, err := dump.New(dir)
+	if err != nil {
+		return nil, err
+	}
+	opts.Observe = d.Observe
+	rep, err := passes.Run(ctx, g, opts)
+	if err = errors.Join(err, d.Close()); err == nil {
+		a.logf("dump: %s", filepath.Join(dir, "index.html"))
+	}
+	return rep, err
 }
 
 // parity runs the artifact and, on the model as imported, the reference interpreter on

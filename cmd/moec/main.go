@@ -39,6 +39,8 @@ type app struct {
 	ops      *ops.Table
 	limits   onnx.Limits
 	quiet    bool
+	// overrides names the initializers that a run gives another value: they stay inputs.
+	overrides []string
 }
 
 // Main runs one command line and returns its exit code.
@@ -96,6 +98,7 @@ func (a *app) commands() []*cobra.Command {
 		a.inspectCommand(),
 		a.compareCommand(),
 		a.benchCommand(),
+		a.emuCommand(),
 		a.profileCommand(),
 		a.opsCommand(),
 		a.passesCommand(),

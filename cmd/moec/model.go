@@ -43,7 +43,7 @@ func (a *app) loadGraph(ctx context.Context, path string) (*ir.Graph, error) {
 	if strings.HasSuffix(path, ".moec") {
 		return nil, fmt.Errorf("%s is a compiled program; this needs the .onnx model", path)
 	}
-	return onnx.LoadFile(ctx, path, onnx.Options{Limits: a.limits, Ops: a.ops})
+	return onnx.LoadFile(ctx, path, onnx.Options{Limits: a.limits, Ops: a.ops, Inputs: a.overrides})
 }
 
 // program opens a .moec or compiles a .onnx with the default passes.

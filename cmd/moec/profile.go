@@ -51,6 +51,7 @@ func (a *app) profileCommand() *cobra.Command {
 }
 
 func (a *app) profile(ctx context.Context, p profileArgs) error {
+	a.overrides = inputNames(p.in)
 	s, done, err := a.session(ctx, p.model, p.threads)
 	if err != nil {
 		return err

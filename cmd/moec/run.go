@@ -44,6 +44,7 @@ func (a *app) runCommand() *cobra.Command {
 }
 
 func (a *app) run(ctx context.Context, r runArgs) error {
+	a.overrides = inputNames(r.in)
 	s, done, err := a.open(ctx, r.model, r.device, r.threads)
 	if err != nil {
 		return err

@@ -52,6 +52,17 @@ func readInputs(args []string, ports []runtime.Port, seed uint64) (map[string]*t
 	return in, nil
 }
 
+// inputNames lists the inputs that --in arguments name, files of many entries aside.
+func inputNames(args []string) []string {
+	var names []string
+	for _, a := range args {
+		if name, _, ok := cutArg(a); ok && name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // cutArg splits NAME=SPEC at the "=" before "@" or "rand:", so that names may hold "=".
 func cutArg(a string) (name, spec string, ok bool) {
 	for _, sep := range []string{"=@", "=rand:"} {
