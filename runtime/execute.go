@@ -390,7 +390,12 @@ func (ex *execution) dynamic(ctx context.Context, c *call) error {
 	}
 	ev := &ir.EvalCtx{
 		Context: ctx, Attrs: st.Attrs, Ins: ins[:own], Outs: make([]*tensor.Tensor, len(st.Out)),
-		Want: wanted(st), MaxElems: ex.s.opt.MaxElems,
+		Want: wanted(st), MaxElems: ex.s.opt.MaxElems, OutTypes: make([]ir.Type, len(st.Out)),
+	}
+	for i, v := range st.Out {
+		if v >= 0 {
+			ev.OutTypes[i] = ex.prep.inst.fn.Values[v].Type
+		}
 	}
 	if len(st.Subs) > 0 {
 		caps := ins[own:]
