@@ -52,7 +52,7 @@ func (k *Kernels) Run(b *Block) {
 		cut = (cut + cuts - 1) / cuts
 	}
 	cols := b.N1 - b.N0
-	if b.M > maxRows {
+	if b.M > maxRows || b.split(k.rowsPerTile(p)) {
 		cols = max(1, chunkBytes/(4*layout.NR*max(1, cut))) * layout.NR
 	}
 	cut = max(1, cut)
@@ -110,6 +110,9 @@ func (k *Kernels) chunk(b *Block, n0, n1, a0, s0, s1, last int, next uintptr) {
 		panels, width = panels+1, tailWidth
 	}
 	per := k.rowsPerTile(p)
+	if b.split(per) {
+		per = (b.M + 1) / 2
+	}
 	blocks := (b.M + per - 1) / per
 	for i, row := 0, 0; i < blocks; i++ {
 		rows := (b.M - row + blocks - i - 1) / (blocks - i)
@@ -151,6 +154,13 @@ func wordAt(m *layout.Matrix, at, steps int) unsafe.Pointer {
 		return unsafe.Pointer(&m.BF16[at/2])
 	}
 	return unsafe.Pointer(&m.I8[at])
+}
+
+// split reports whether one tile's rows go as two: kernels of up to six rows take
+// several panels at a time, and so read a large B from memory in several streams.
+// The second half finds it in L2.
+func (b *Block) split(per int) bool {
+	return per == maxRows && b.M > 6 && b.M <= maxRows && b.B.Precision.Bytes(b.B.K, b.B.N) > 2<<20
 }
 
 // address is where step s of the panel of column n begins, clamped to the matrix.
