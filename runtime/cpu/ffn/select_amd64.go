@@ -1,6 +1,12 @@
 package ffn
 
-import "github.com/seed-c851cfd2/moec/runtime/cpu/isa"
+import (
+	"unsafe"
+
+	"github.com/seed-c851cfd2/moec/codegen/plan/layout"
+	"github.com/seed-c851cfd2/moec/runtime/cpu/gemm"
+	"github.com/seed-c851cfd2/moec/runtime/cpu/isa"
+)
 
 //go:generate go run ./gen
 
@@ -26,4 +32,53 @@ func threshold(f isa.Features, keys []uint32, n, k int) uint32 {
 		return kthZ(&keys[:padKeys(n)][0], n, k)
 	}
 	return thresholdPortable(keys[:n], k)
+}
+
+//go:noescape
+func compactZ(idx *int32, val *float32, keys *uint32, h *float32, n int, t uint32) int
+
+//go:noescape
+func sparseZ(c, b *float32, bp uintptr, idx *int32, val *float32, n int)
+
+//go:noescape
+func axpy4Z(y *float32, n int, rows *[8]unsafe.Pointer, w *[4]float32)
+
+// compact writes the indexes and values of the units of h whose key is at least t
+// and that are not zero, ascending, and returns how many. idx and val have 16 more
+// elements than h.
+func compact(f isa.Features, idx []int32, val []float32, keys []uint32, h []float32, t uint32) int {
+	if f.AVX512 && len(h) > 0 {
+		_, _ = idx[len(h)+15], val[len(h)+15]
+		return compactZ(&idx[0], &val[0], &keys[:padKeys(len(h))][0], &h[0], len(h), t)
+	}
+	return compactPortable(idx, val, keys, h, t)
+}
+
+// sparseRows adds val[i] times row idx[i] of m to columns n0 to n1 of c, which
+// begins at column n0, a multiple of layout.NR. m is f32.
+func sparseRows(k *gemm.Kernels, c []float32, m *layout.Matrix, n0, n1 int, idx []int32, val []float32) {
+	const four = 4 * layout.NR
+	if k.Features().AVX512 && len(idx) > 0 {
+		for ; n0+four <= min(n1, m.N/layout.NR*layout.NR); n0 += four {
+			sparseZ(&c[:four][0], &m.F32[n0*m.K], uintptr(4*layout.NR*m.K), &idx[0], &val[0], len(idx))
+			c = c[four:]
+		}
+	}
+	sparsePortable(k, c, m, n0, n1, idx, val)
+}
+
+// weighted adds w[i] times the rows at offsets at[i] of values to y, in order.
+func weighted(k *gemm.Kernels, y []float32, values []float32, at []int32, w []float32) {
+	n := len(y)
+	if k.Features().AVX512 && n > 0 {
+		var rows [8]unsafe.Pointer
+		for ; len(at) >= 4; at, w = at[4:], w[4:] {
+			for i := range rows {
+				r := int(at[min(i, len(at)-1)]) * n
+				rows[i] = unsafe.Pointer(&values[r : r+n][0])
+			}
+			axpy4Z(&y[0], n, &rows, (*[4]float32)(w))
+		}
+	}
+	weightedPortable(k, y, values, at, w)
 }

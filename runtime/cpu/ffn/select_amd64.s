@@ -6,7 +6,26 @@
 #include "textflag.h"
 
 DATA pool<>+0(SB)/4, $0x80000000
-GLOBL pool<>(SB), RODATA|NOPTR, $4
+DATA pool<>+4(SB)/4, $0x00000010
+GLOBL pool<>(SB), RODATA|NOPTR, $8
+
+DATA iota<>+0(SB)/4, $0x00000000
+DATA iota<>+4(SB)/4, $0x00000001
+DATA iota<>+8(SB)/4, $0x00000002
+DATA iota<>+12(SB)/4, $0x00000003
+DATA iota<>+16(SB)/4, $0x00000004
+DATA iota<>+20(SB)/4, $0x00000005
+DATA iota<>+24(SB)/4, $0x00000006
+DATA iota<>+28(SB)/4, $0x00000007
+DATA iota<>+32(SB)/4, $0x00000008
+DATA iota<>+36(SB)/4, $0x00000009
+DATA iota<>+40(SB)/4, $0x0000000a
+DATA iota<>+44(SB)/4, $0x0000000b
+DATA iota<>+48(SB)/4, $0x0000000c
+DATA iota<>+52(SB)/4, $0x0000000d
+DATA iota<>+56(SB)/4, $0x0000000e
+DATA iota<>+60(SB)/4, $0x0000000f
+GLOBL iota<>(SB), RODATA|NOPTR, $64
 
 // keysZ writes the key of each of n floats, and zeros up to a multiple of 16.
 TEXT ·keysZ(SB), NOSPLIT, $8-24
@@ -80,5 +99,163 @@ scan2:
 	JNZ bit1
 done3:
 	MOVL R8, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// compactZ writes the indexes and values of the units of h whose key is at least t
+// and that are not zero, ascending, and returns how many. It may write 16 past them.
+TEXT ·compactZ(SB), NOSPLIT, $8-56
+	MOVQ idx+0(FP), DI
+	MOVQ val+8(FP), SI
+	MOVQ keys+16(FP), R8
+	MOVQ h+24(FP), R9
+	MOVQ n+32(FP), CX
+	MOVL t+40(FP), AX
+	VPBROADCASTD AX, Z0
+	VMOVDQU32 iota<>+0(SB), Z1
+	VPBROADCASTD pool<>+4(SB), Z2
+	VPXORD Z3, Z3, Z3
+	XORL R10, R10
+	SUBQ $16, CX
+	JLT tail2
+loop1:
+	VPCMPUD $2, (R8), Z0, K2
+	VMOVUPS.Z (R9), K2, Z4
+	VCMPPS $4, Z3, Z4, K2, K2
+	VPCOMPRESSD.Z Z1, K2, Z5
+	VCOMPRESSPS.Z Z4, K2, Z6
+	VMOVDQU32 Z5, (DI)(R10*4)
+	VMOVUPS Z6, (SI)(R10*4)
+	KMOVW K2, AX
+	POPCNTL AX, AX
+	ADDQ AX, R10
+	ADDQ $64, R8
+	ADDQ $64, R9
+	VPADDD Z2, Z1, Z1
+	SUBQ $16, CX
+	JGE loop1
+tail2:
+	ADDQ $16, CX
+	JZ done3
+	MOVL $1, AX
+	SHLL CX, AX
+	DECL AX
+	KMOVW AX, K1
+	VPCMPUD $2, (R8), Z0, K1, K2
+	VMOVUPS.Z (R9), K2, Z4
+	VCMPPS $4, Z3, Z4, K2, K2
+	VPCOMPRESSD.Z Z1, K2, Z5
+	VCOMPRESSPS.Z Z4, K2, Z6
+	VMOVDQU32 Z5, (DI)(R10*4)
+	VMOVUPS Z6, (SI)(R10*4)
+	KMOVW K2, AX
+	POPCNTL AX, AX
+	ADDQ AX, R10
+done3:
+	MOVQ R10, ret+48(FP)
+	VZEROUPPER
+	RET
+
+// sparseZ adds val[i] times row idx[i] of each of 4 panels, bp bytes apart, to 128
+// floats of c, for n > 0 values in order.
+TEXT ·sparseZ(SB), NOSPLIT, $8-48
+	MOVQ c+0(FP), DI
+	MOVQ b+8(FP), R8
+	MOVQ bp+16(FP), DX
+	MOVQ idx+24(FP), SI
+	MOVQ val+32(FP), BX
+	MOVQ n+40(FP), CX
+	LEAQ (R8)(DX*1), R9
+	LEAQ (R9)(DX*1), R10
+	LEAQ (R10)(DX*1), R11
+	VMOVUPS 0(DI), Z0
+	VMOVUPS 64(DI), Z1
+	VMOVUPS 128(DI), Z2
+	VMOVUPS 192(DI), Z3
+	VMOVUPS 256(DI), Z4
+	VMOVUPS 320(DI), Z5
+	VMOVUPS 384(DI), Z6
+	VMOVUPS 448(DI), Z7
+loop1:
+	MOVLQSX (SI), AX
+	SHLQ $7, AX
+	VBROADCASTSS (BX), Z8
+	VFMADD231PS (R8)(AX*1), Z8, Z0
+	VFMADD231PS 64(R8)(AX*1), Z8, Z1
+	VFMADD231PS (R9)(AX*1), Z8, Z2
+	VFMADD231PS 64(R9)(AX*1), Z8, Z3
+	VFMADD231PS (R10)(AX*1), Z8, Z4
+	VFMADD231PS 64(R10)(AX*1), Z8, Z5
+	VFMADD231PS (R11)(AX*1), Z8, Z6
+	VFMADD231PS 64(R11)(AX*1), Z8, Z7
+	ADDQ $4, SI
+	ADDQ $4, BX
+	DECQ CX
+	JNZ loop1
+	VMOVUPS Z0, 0(DI)
+	VMOVUPS Z1, 64(DI)
+	VMOVUPS Z2, 128(DI)
+	VMOVUPS Z3, 192(DI)
+	VMOVUPS Z4, 256(DI)
+	VMOVUPS Z5, 320(DI)
+	VMOVUPS Z6, 384(DI)
+	VMOVUPS Z7, 448(DI)
+	VZEROUPPER
+	RET
+
+// axpy4Z adds w[0]*rows[0] + ... + w[3]*rows[3] to n floats of y, in that order, and
+// fetches rows[4] to rows[7] meanwhile.
+TEXT ·axpy4Z(SB), NOSPLIT, $8-32
+	MOVQ y+0(FP), DI
+	MOVQ n+8(FP), CX
+	MOVQ rows+16(FP), SI
+	MOVQ w+24(FP), BX
+	MOVQ 0(SI), R8
+	MOVQ 32(SI), R12
+	VBROADCASTSS 0(BX), Z0
+	MOVQ 8(SI), R9
+	MOVQ 40(SI), R13
+	VBROADCASTSS 4(BX), Z1
+	MOVQ 16(SI), R10
+	MOVQ 48(SI), DX
+	VBROADCASTSS 8(BX), Z2
+	MOVQ 24(SI), R11
+	MOVQ 56(SI), BP
+	VBROADCASTSS 12(BX), Z3
+	XORL AX, AX
+	SUBQ $16, CX
+	JLT tail2
+loop1:
+	VMOVUPS (DI)(AX*4), Z4
+	PREFETCHT0 (R12)(AX*4)
+	VFMADD231PS (R8)(AX*4), Z0, Z4
+	PREFETCHT0 (R13)(AX*4)
+	VFMADD231PS (R9)(AX*4), Z1, Z4
+	PREFETCHT0 (DX)(AX*4)
+	VFMADD231PS (R10)(AX*4), Z2, Z4
+	PREFETCHT0 (BP)(AX*4)
+	VFMADD231PS (R11)(AX*4), Z3, Z4
+	VMOVUPS Z4, (DI)(AX*4)
+	ADDQ $16, AX
+	SUBQ $16, CX
+	JGE loop1
+tail2:
+	ADDQ $16, CX
+	JZ done3
+	MOVL $1, SI
+	SHLL CX, SI
+	DECL SI
+	KMOVW SI, K1
+	VMOVUPS.Z (DI)(AX*4), K1, Z4
+	VMOVUPS.Z (R8)(AX*4), K1, Z5
+	VFMADD231PS Z5, Z0, Z4
+	VMOVUPS.Z (R9)(AX*4), K1, Z5
+	VFMADD231PS Z5, Z1, Z4
+	VMOVUPS.Z (R10)(AX*4), K1, Z5
+	VFMADD231PS Z5, Z2, Z4
+	VMOVUPS.Z (R11)(AX*4), K1, Z5
+	VFMADD231PS Z5, Z3, Z4
+	VMOVUPS Z4, K1, (DI)(AX*4)
+done3:
 	VZEROUPPER
 	RET
