@@ -67,18 +67,18 @@ func sparseRows(k *gemm.Kernels, c []float32, m *layout.Matrix, n0, n1 int, idx 
 	sparsePortable(k, c, m, n0, n1, idx, val)
 }
 
-// weighted adds w[i] times the rows at offsets at[i] of values to y, in order.
-func weighted(k *gemm.Kernels, y []float32, values []float32, at []int32, w []float32) {
+// weighted adds w[i] times row at[i] of values, rows stride apart, to y, in order.
+func weighted(k *gemm.Kernels, y, values []float32, stride int, at []int32, w []float32) {
 	n := len(y)
 	if k.Features().AVX512 && n > 0 {
 		var rows [8]unsafe.Pointer
 		for ; len(at) >= 4; at, w = at[4:], w[4:] {
 			for i := range rows {
-				r := int(at[min(i, len(at)-1)]) * n
+				r := int(at[min(i, len(at)-1)]) * stride
 				rows[i] = unsafe.Pointer(&values[r : r+n][0])
 			}
 			axpy4Z(&y[0], n, &rows, (*[4]float32)(w))
 		}
 	}
-	weightedPortable(k, y, values, at, w)
+	weightedPortable(k, y, values, stride, at, w)
 }

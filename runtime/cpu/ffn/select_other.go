@@ -30,7 +30,7 @@ func sparseRows(k *gemm.Kernels, c []float32, m *layout.Matrix, n0, n1 int, idx 
 	sparsePortable(k, c, m, n0, n1, idx, val)
 }
 
-// weighted adds w[i] times the rows at offsets at[i] of values to y, in order.
-func weighted(k *gemm.Kernels, y []float32, values []float32, at []int32, w []float32) {
-	weightedPortable(k, y, values, at, w)
+// weighted adds w[i] times row at[i] of values, rows stride apart, to y, in order.
+func weighted(k *gemm.Kernels, y, values []float32, stride int, at []int32, w []float32) {
+	weightedPortable(k, y, values, stride, at, w)
 }

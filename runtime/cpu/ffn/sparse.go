@@ -37,9 +37,9 @@ func sparsePortable(k *gemm.Kernels, c []float32, m *layout.Matrix, n0, n1 int, 
 	}
 }
 
-func weightedPortable(k *gemm.Kernels, y []float32, values []float32, at []int32, w []float32) {
-	n := len(y)
+func weightedPortable(k *gemm.Kernels, y, values []float32, stride int, at []int32, w []float32) {
 	for i, r := range at {
-		k.Act().Axpy(y, w[i], values[int(r)*n:int(r)*n+n])
+		from := int(r) * stride
+		k.Act().Axpy(y, w[i], values[from:from+len(y)])
 	}
 }
