@@ -39,6 +39,13 @@ type attention struct {
 //	softmax(mask(scale (q @ k^T))) @ v
 func findAttention(e *edit, soft *ir.Node) bool {
 	s := soft.Inputs[0]
+	// Half-precision models widen the scores for the Softmax alone.
+	wide := def(s, "Cast")
+	if wide != nil && e.g.OnlyUse(s) && wide.Inputs[0].Type.DType.IsFloat() && wide.Inputs[0].Type.DType.Size() < s.Type.DType.Size() {
+		s = wide.Inputs[0]
+	} else {
+		wide = nil
+	}
 	r := s.Type.Rank()
 	axis := intAttr(soft, "axis")
 	if !s.Type.DType.IsFloat() || r != 4 && r != 3 || axis != -1 && axis != int64(r-1) {
@@ -49,6 +56,17 @@ func findAttention(e *edit, soft *ir.Node) bool {
 		attrs: newAttention(e),
 	}
 	weights := a.nanGuard(soft.Outputs[0])
+	if wide != nil {
+		if !e.g.OnlyUse(weights) || !weights.Users()[0].Is("Cast") {
+			return false
+		}
+		back := weights.Users()[0]
+		weights = back.Outputs[0]
+		a.from = append(a.from, wide, back)
+		if weights.Type.DType != a.dt {
+			return false
+		}
+	}
 	if !e.g.OnlyUse(weights) {
 		return false
 	}
