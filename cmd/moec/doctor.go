@@ -36,7 +36,7 @@ func checkup() []finding {
 	switch {
 	case err != nil:
 		out = append(out, finding{"error", err.Error(), "unset " + isa.Env})
-	case used != best:
+	case used != best && os.Getenv(isa.Env) != "":
 		out = append(out, finding{"note", fmt.Sprintf("%s=%s keeps kernels at %s; this CPU can do %s", isa.Env, os.Getenv(isa.Env), used, best), "unset " + isa.Env})
 	default:
 		out = append(out, finding{"ok", "CPU kernels: " + used.String(), ""})
