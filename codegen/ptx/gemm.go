@@ -192,8 +192,10 @@ func (g Gemm) Kernel() (*Kernel, error) {
 	batch := Elems(g.Batch)
 	w.k.Grid = [3]Expr{g.M.CeilDiv(t.M), g.N.CeilDiv(t.N), batch}
 	w.k.Limits = g.limits()
-	if t.threads() <= 128 {
-		w.MinBlocks(2) // without it ptxas aims at more blocks and spills a few bytes
+	if t.threads() <= 128 || w.k.Limits.Registers <= 128 {
+		// For small blocks: without it ptxas aims at more of them and spills a few bytes.
+		// For large ones: two per multiprocessor hide each other's barriers.
+		w.MinBlocks(2)
 	}
 	w.k.Cost = g.cost(batch)
 	w.write()
@@ -207,6 +209,9 @@ func (g Gemm) limits() Limits {
 	aligned := vecFor(g.K, es)*es == 16 && vecFor(g.A.Row, es)*es == 16 && g.A.Col.Is(1)
 	if aligned && g.Weight && g.conv == nil && g.pairs == nil && g.Math != Exact && len(g.Extra) <= 1 && len(g.Epilogue.Body) <= 2 {
 		return Limits{Registers: 128}
+	}
+	if g.conv != nil {
+		return Limits{Registers: 255, Spills: 64} // a window's corner per copy
 	}
 	return Limits{Registers: 255}
 }

@@ -31,7 +31,7 @@ func (s *MoE) experts16() (*Kernel, error) {
 	// Rows that only single 16-bit copies can fetch (odd D) need an address per element.
 	b.k.Limits = Limits{Registers: 255, Spills: 256}
 	if s.D%8 == 0 && !s.Bias && !s.OutBias && !s.Gated && s.Dv%outChunk16 == 0 {
-		b.k.Limits = Limits{Registers: 192} // the paper's experts: two blocks of 4 warps per multiprocessor
+		b.k.Limits = Limits{Registers: 208} // the paper's experts: two blocks of 4 warps per multiprocessor
 	}
 	e := s.expertBuffers(b)
 	e.prologue()

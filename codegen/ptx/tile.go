@@ -214,6 +214,7 @@ func (b *builder) pipeline(name string, tiles, base asm.U32, stages, stageBytes 
 	read := base.Var(name + "_read")
 	write := base.AddI((stages - 1) * stageBytes).Var(name + "_write")
 	b.Comment("for each tile along %s: wait for it, start the one %d ahead, multiply", name, stages-1)
+	b.KeepRolled()
 	b.For(name, b.Const(0), tiles, 1, func(kc asm.U32) {
 		b.CpWait(stages - 2)
 		b.Barrier()

@@ -102,12 +102,20 @@ func (f *Func) ForStep(name string, from, to, step U32, body func(i U32)) {
 	f.jump(nonEmpty.Not(), end)
 	f.place(loop)
 	f.indented(func() {
+		if f.rolled {
+			f.emit(".pragma \"nounroll\"")
+			f.rolled = false
+		}
 		body(i)
 		f.emit("add.u32", i, i, step)
 		f.jump(i.Lt(to), loop)
 	})
 	f.place(end)
 }
+
+// KeepRolled asks that the next loop is not unrolled by the compiler that finishes the kernel: its body is
+// large already, and copies of it would only cost registers.
+func (f *Func) KeepRolled() { f.rolled = true }
 
 // While runs body as long as cond, evaluated before each round, holds.
 func (f *Func) While(name string, cond func() Pred, body func()) {

@@ -91,6 +91,7 @@ type Func struct {
 	names   map[string]int
 	special map[string]U32
 	guards  []Pred
+	rolled  bool // the next loop is to stay as it is
 }
 
 // New starts a kernel of the given entry name whose blocks have threads threads in one dimension.
