@@ -35,7 +35,6 @@ type golden struct {
 		SinkhornIters  int64   `json:"sinkhorn_n_iters"`
 		Reg            string  `json:"reg"`
 		RegCoef        float64 `json:"reg_coef"`
-		RegMode        string  `json:"reg_mode"` // only the full repository has modes
 		NoiseEps       float32 `json:"noise_epsilon"`
 		RenormEps      float32 `json:"renorm_eps"`
 		CVEps          float32 `json:"cv_eps"`

@@ -49,6 +49,8 @@ func rules() map[string]func(*Selector, *ir.Node) (Choice, bool) {
 		"moec::MLP":          mlp,
 		"moec::GatedMLP":     mlp,
 		"moec::MoE":          moe,
+		"moec::TopKMLP":      topKMLP,
+		"moec::PKM":          pkm,
 		"LayerNormalization": norm,
 		"RMSNormalization":   norm,
 		"moec::SkipNorm":     norm,

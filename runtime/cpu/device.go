@@ -47,6 +47,8 @@ func table() []*Kernel {
 		{Name: "attention", Bind: bindAttention},
 		{Name: "mlp", Bind: bindMLP},
 		{Name: "moe", Bind: bindMoE},
+		{Name: "topk_mlp", Bind: bindTopKMLP},
+		{Name: "pkm", Bind: bindPKM},
 		{Name: "norm", Bind: bindNorm},
 		{Name: "softmax", Bind: bindSoftmax},
 		{Name: "unary", Bind: bindUnary},
