@@ -146,7 +146,7 @@ func TestFamilyKernels(t *testing.T) {
 			}
 		})
 	}
-	for _, op := range []string{"moec::MoE", "moec::MLP", "moec::GatedMLP"} {
+	for _, op := range []string{"moec::MoE", "moec::MLP", "moec::GatedMLP", "moec::TopKMLP", "moec::PKM"} {
 		if fast[op] == 0 {
 			t.Errorf("no case of %s ran on a kernel of its own", op)
 		}

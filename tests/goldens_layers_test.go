@@ -71,7 +71,7 @@ func (c *golden) moeAttrs(t *testing.T, op *ir.Op) *ops.MoEAttrs {
 // goldenMoE is one layer. Its own choice of experts is checked by one node; a second one
 // replays the authors' order of slots, which inner dropout and the slot entropy depend on.
 func goldenMoE(t *testing.T, c *golden) *goldenGraph {
-	gg, h := newGolden(c), &c.Hyper
+	gg := newGolden(c)
 	a := c.moeAttrs(t, gg.g.Op("moec::MoE"))
 	ins := map[int]*ir.Value{ops.MoEInX: gg.input("x", c.T["x"])}
 	for i, name := range map[int]string{
