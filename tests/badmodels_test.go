@@ -175,6 +175,9 @@ func (c *badCase) judge(t *testing.T, outcome string, err error) {
 	if len(msg) >= 2000 || strings.ContainsFunc(msg, func(r rune) bool { return r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 }) {
 		t.Errorf("%s: the error is too long or has control characters: %d bytes, %.300q", c.Wrong, len(msg), msg)
 	}
+	if strings.Contains(msg, "a bug in moec") {
+		t.Errorf("%s: %s", c.Wrong, msg)
+	}
 	if outcome == "error" && !strings.Contains(msg, filepath.Base(c.File)) {
 		t.Errorf("%s: the error does not name the file: %s", c.Wrong, msg)
 	}

@@ -29,6 +29,7 @@ type importer struct {
 	syms        map[string]string // dim names of the file and what they are called here
 	symNames    names
 	nodes       int // nodes made so far
+	overlaid    int // weights that replaced an initializer
 	unsupported map[string]*missingOp
 	missing     []*missingOp // the same, in the order found
 	types       *ir.Inference
@@ -72,6 +73,9 @@ func (im *importer) run() (*ir.Graph, error) {
 	g := ir.NewGraph(m.Graph.GetName(), im.opt.Ops)
 	s := &scope{im: im, g: g, values: map[string]*ir.Value{}, names: newNames(), opsets: im.opsets}
 	err = s.mainGraph(m.Graph)
+	if err == nil {
+		err = im.checkOverlay()
+	}
 	if len(im.missing) > 0 {
 		var all []error
 		for _, u := range im.missing {

@@ -70,8 +70,13 @@ func Decode(ctx context.Context, data []byte, opts ...Options) (*ir.Graph, error
 	return decode(ctx, data, o)
 }
 
-func decode(ctx context.Context, data []byte, o Options) (*ir.Graph, error) {
-	g, err := decodeModel(ctx, data, o)
+func decode(ctx context.Context, data []byte, o Options) (g *ir.Graph, err error) {
+	defer func() { // the edge of the importer: a bug of ours must not end a user's program
+		if p := recover(); p != nil {
+			g, err = nil, &ir.Error{File: o.file, Err: fmt.Errorf("%w: a bug in moec, please report it with the model: %s", ir.ErrModel, clip(fmt.Sprint(p)))}
+		}
+	}()
+	g, err = decodeModel(ctx, data, o)
 	if err != nil {
 		var e *ir.Error
 		if errors.As(err, &e) && e.File != "" || o.file == "" {

@@ -51,9 +51,11 @@ func (l Limits) filled() Limits {
 type Options struct {
 	Limits Limits
 	Ops    ir.OpSet // the operators to import into; nil: ops.NewTable()
-	// Weights replace initializers by name, for instance with a fine-tuned checkpoint;
-	// shape and element type must be those of the model.
+	// Weights replace initializers of the main graph by name, for instance with those of a
+	// fine-tuned checkpoint. Shapes must be the model's; floats are converted to its width.
 	Weights map[string]*tensor.Tensor
+	// WeightNames gives, for initializers called otherwise there, the name in Weights.
+	WeightNames map[string]string
 	// Inputs names initializers that stay inputs of the graph. A model may list an
 	// initializer among its inputs: a default value that callers can override. It is
 	// imported as a constant, which optimises better, unless named here.

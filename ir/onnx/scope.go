@@ -186,11 +186,14 @@ func (s *scope) initializers(gp *onnxpb.GraphProto) error {
 		if err != nil {
 			return fmt.Errorf("initializer %s: %w", clip(name), err)
 		}
-		if w := s.im.opt.Weights[name]; w != nil && s.outer == nil {
-			if !ir.TypeOf(w).Equal(ir.TypeOf(c)) {
-				return fmt.Errorf("%w: weight %s is %s, the model's is %s", ir.ErrInput, clip(name), w, c)
+		if s.outer == nil {
+			w, err := s.im.overlay(name, c)
+			if err != nil {
+				return err
 			}
-			c = w
+			if w != nil {
+				c = w
+			}
 		}
 		if s.values[name] != nil {
 			return fmt.Errorf("%w: two initializers are named %s", ir.ErrModel, clip(name))
