@@ -112,6 +112,8 @@ func TestCanonical(t *testing.T) { testCases(t, Canonical()) }
 
 func TestDims(t *testing.T)        { testCases(t, Dims()) }
 func TestRespell(t *testing.T)     { testCases(t, Respell()) }
+func TestStrength(t *testing.T)    { testCases(t, Strength()) }
+func TestBranches(t *testing.T)    { testCases(t, Branches()) }
 func TestNorms(t *testing.T)       { testCases(t, Norms()) }
 func TestActivations(t *testing.T) { testCases(t, Activations()) }
 func TestSoftmaxes(t *testing.T)   { testCases(t, Softmaxes()) }

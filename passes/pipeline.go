@@ -6,6 +6,8 @@ func Pipeline() []Pass {
 	return []Pass{
 		Dead(),        // exports carry unused heads: spare everybody the work
 		Fold(),        // shapes and weights become constants that the rules below look for
+		Branches(),    // conditions that folding has decided
+		Fold(),        // what the branches brought in
 		Dims(),        // so that layers do not ask their activations for sizes
 		Canonical(),   // one spelling per meaning
 		CSE(),         // exporters repeat shape arithmetic per layer
@@ -24,6 +26,7 @@ func Pipeline() []Pass {
 		Mixtures(),    // between Linears, of which it takes the router's
 		Feedforward(), // needs Linears whose activation is still a node
 		Epilogues(),   // after whoever looks for plain Linears: feedforward, QKV
+		Strength(),    // after every pass that knows quotients and powers by sight
 		SkipNorms(),   // the residual sums that no Linear could take
 		Canonical(),   // broadcasts and reshapes around what was fused
 		CSE(),         // what is left, shared
@@ -38,6 +41,8 @@ func order() []constraint {
 	return []constraint{
 		{"fold", "canonical", "rules look for constants"},
 		{"respell", "linear", "a FusedMatMul by a weight is a Linear"},
+		{"fold", "branch", "a branch is taken when its condition is a constant"},
+		{"attention", "strength", "patterns hold quotients and powers as exporters write them"},
 		{"fold", "dims", "sizes that are known need not be read"},
 		{"norm", "linear", "a scale is a Mul by a constant, which a Linear before it would take"},
 		{"activation", "linear", "so is the 0.5 of Gelu"},
