@@ -42,8 +42,10 @@ func BenchmarkEmulator(b *testing.B) {
 		name, body string
 		checks     emu.Checks
 	}{
-		{"alu", alu, emu.AllChecks}, {"alu-unchecked", alu, emu.NoChecks},
-		{"memory", mem, emu.AllChecks}, {"memory-unchecked", mem, emu.NoChecks},
+		{"alu", alu, emu.AllChecks},
+		{"alu-unchecked", alu, emu.NoChecks},
+		{"memory", mem, emu.AllChecks},
+		{"memory-unchecked", mem, emu.NoChecks},
 		{"mma", mma, emu.AllChecks},
 	} {
 		b.Run(c.name, func(b *testing.B) {

@@ -159,6 +159,8 @@ func (c *compiler) floatToFloat(in *syntax.Instr, dt, st syntax.Type) fn1 {
 	switch {
 	case quick && st == syntax.F32 && dt == syntax.BF16:
 		return func(a uint64) uint64 { return uint64(fp.ToBF16(f32(uint32(a)))) }
+	case quick && st == syntax.BF16 && dt == syntax.F32: // the hardware shifts, NaN or not
+		return func(a uint64) uint64 { return uint64(uint32(a) << 16) }
 	case quick && st == syntax.F32 && dt == syntax.F16:
 		return func(a uint64) uint64 { return uint64(fp.ToF16(f32(uint32(a)))) }
 	}

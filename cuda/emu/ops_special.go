@@ -110,7 +110,12 @@ func float64Op(op floatOp, x, y, z float64, mode fp.Mode) float64 {
 		exact.Add(exact.Mul(rat(x), rat(y)), rat(z))
 	}
 	if exact.Sign() == 0 {
-		if mode == fp.RM && (op == fAdd || op == fSub) && !(x == 0 && y == 0 && !math.Signbit(x) && !math.Signbit(y)) {
+		// A sum that cancels is -0 when rounding down; terms of one sign keep it.
+		n1, n2 := math.Signbit(x), math.Signbit(y)
+		if op == fFma {
+			n1, n2 = n1 != n2, math.Signbit(z)
+		}
+		if mode == fp.RM && op != fMul && op != fDiv && n1 != n2 {
 			return math.Copysign(0, -1)
 		}
 		return r

@@ -4,8 +4,10 @@ package emu
 // in one file, 64-bit registers in another, and a predicate is a bit mask of
 // lanes, so that guards and predicate logic cost one instruction.
 
-type lanes32 = [32]uint32
-type lanes64 = [32]uint64
+type (
+	lanes32 = [32]uint32
+	lanes64 = [32]uint64
+)
 
 const fullMask = ^uint32(0)
 
