@@ -295,6 +295,10 @@ func (w *warp) specialValue(name string, lane int) uint64 {
 		return uint64(^uint32(1<<lane - 1))
 	case "%lanemask_gt":
 		return uint64(^uint32(1<<(lane+1) - 1))
+	case "%envreg1": // the workspace of a grid-wide barrier, upper half
+		return l.workspace >> 32
+	case "%envreg2":
+		return l.workspace & 0xffffffff
 	case "%dynamic_smem_size":
 		return uint64(l.dyn)
 	case "%total_smem_size", "%aggr_smem_size":

@@ -25,6 +25,7 @@ type frame struct {
 	index   []int
 	patches []patch
 	skips   []int // branches around guarded calls, to the end of the expansion
+	guesses map[guess]bool
 	depth   int
 	entry   bool
 }
@@ -36,6 +37,30 @@ type place struct {
 	size  int
 	kern  bool        // a kernel parameter
 	sym   *syntax.Var // module variable, placed by the device
+}
+
+// guess is an address that a compare-and-swap uses.
+type guess struct {
+	reg int
+	off uint64
+}
+
+// guesses finds the addresses of a function's compare-and-swaps. A loop around
+// one starts from a plain load of the same address; what that load returns is
+// only a guess that the swap verifies, so it counts as a strong operation.
+func guesses(f *syntax.Func) map[guess]bool {
+	out := map[guess]bool{}
+	for _, in := range f.Body {
+		if in.Mods[0] != "atom" || !in.Has("cas") {
+			continue
+		}
+		for _, a := range in.Args {
+			if a.Kind == syntax.KMem && a.Reg >= 0 {
+				out[guess{a.Reg, a.Imm}] = true
+			}
+		}
+	}
+	return out
 }
 
 type patch struct {
@@ -137,6 +162,7 @@ func (c *compiler) expandCall(f *syntax.Func, depth int, args map[string]place, 
 		c.fail("call of %s is recursive or nested too deeply", f.Name)
 	}
 	fr := &frame{fn: f, vars: map[string]place{}, base: len(c.p.code), depth: depth, entry: depth == 0}
+	fr.guesses = guesses(f)
 	for _, r := range f.Regs {
 		s := c.newReg(r.Type)
 		fr.regs = append(fr.regs, s)

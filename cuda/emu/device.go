@@ -67,11 +67,16 @@ func (d *Device) Free(addr uint64) error {
 	if r == nil || r.base != addr || r.freed {
 		return fmt.Errorf("emu: free of %#x, which is not an allocation", addr)
 	}
+	d.release(r)
+	return nil
+}
+
+// release frees a region; its address stays known, to name late uses.
+func (d *Device) release(r *region) {
 	d.mem.bytes -= len(r.data)
 	r.freed = true
 	r.data, r.valid, r.race = r.data[:0:0], nil, nil
 	d.mem.forget()
-	return nil
 }
 
 // Allocated is the number of bytes allocated now.
@@ -225,8 +230,7 @@ func (d *Device) Unload(m *Module) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, r := range d.modules[m] {
-		d.mem.bytes -= len(r.data)
-		r.freed, r.data, r.valid = true, r.data[:0:0], nil
+		d.release(r)
 	}
 	delete(d.modules, m)
 }

@@ -16,6 +16,10 @@ const (
 	maxShared       = 227 << 10
 )
 
+// workspaceBytes is what cooperative groups keep of a grid: its size, then the
+// barrier's counter.
+const workspaceBytes = 64
+
 // Launch describes one kernel launch.
 type Launch struct {
 	Grid, Block [3]int // zero components count as 1
@@ -43,6 +47,8 @@ type launch struct {
 	steps  int64
 	id     uint32
 
+	workspace uint64 // of cooperative groups' grid barrier; 0 when not asked for
+
 	// of the race rules
 	racesOff  bool
 	seq       uint64 // accesses so far
@@ -68,6 +74,9 @@ func (d *Device) Launch(ctx context.Context, m *Module, kernel string, l Launch)
 	}
 	// A fault unwinds the interpreter to here.
 	defer func() {
+		if run.workspace != 0 {
+			d.release(d.mem.find(run.workspace))
+		}
 		if r := recover(); r != nil {
 			f, ok := r.(*Fault)
 			if !ok {
@@ -132,6 +141,14 @@ func (d *Device) prepare(m *Module, p *program, l Launch) (*launch, error) {
 			v += r.base
 		}
 		run.consts = append(run.consts, v)
+	}
+	for _, s := range p.specials {
+		if s.name == "%envreg2" {
+			r := d.mem.alloc(workspaceBytes, true, "the grid barrier's workspace")
+			r.defineAll(0, workspaceBytes, true)
+			le.PutUint32(r.data, workspaceBytes)
+			run.workspace = r.base
+		}
 	}
 	d.launch++
 	run.id = d.launch

@@ -162,6 +162,9 @@ func (c *compiler) opLd(in *syntax.Instr) {
 	}
 	c.noteWidth(ref.space, n)
 	sem := c.semantics(in)
+	if a := in.Args[1]; c.fr.guesses[guess{a.Reg, a.Imm}] && a.Reg >= 0 && !sem.strong {
+		sem.strong, sem.scope = true, scopeGPU
+	}
 	total := n * vec
 	signed := t.Signed()
 	count := c.countAccess(ref, total, false)
