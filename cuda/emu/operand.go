@@ -9,6 +9,9 @@ import (
 func (c *compiler) typ(i int) syntax.Type {
 	for j := len(c.in.Mods) - 1; j > 0; j-- {
 		if t := syntax.ParseType(c.in.Mods[j]); t != syntax.None {
+			if t == syntax.B128 || t == syntax.F32x2 {
+				c.fail("type %s is not supported", t)
+			}
 			if i == 0 {
 				return t
 			}
@@ -128,7 +131,7 @@ func (c *compiler) src(i int, t syntax.Type) slot {
 	if i >= len(c.in.Args) {
 		c.fail("operand %d is missing", i)
 	}
-	s := c.value(c.in.Args[i], t)
+	s := c.value(c.arg(i), t)
 	if t.Size() == 8 && s.class == class32 && t != syntax.Pred {
 		c.fail("operand %d is narrower than the type", i)
 	}
@@ -137,7 +140,7 @@ func (c *compiler) src(i int, t syntax.Type) slot {
 
 // dst is the destination operand i; "_" gets a register of its own.
 func (c *compiler) dst(i int, t syntax.Type) slot {
-	return c.dstOperand(c.in.Args[i], t)
+	return c.dstOperand(c.arg(i), t)
 }
 
 func (c *compiler) dstOperand(o syntax.Operand, t syntax.Type) slot {
@@ -172,4 +175,20 @@ func (c *compiler) need32(s slot) int32 {
 		c.fail("operand must be a 32-bit register")
 	}
 	return s.idx
+}
+
+// mod is the i-th word of the opcode, empty when there are fewer.
+func (c *compiler) mod(i int) string {
+	if i < len(c.in.Mods) {
+		return c.in.Mods[i]
+	}
+	return ""
+}
+
+// arg is the i-th operand.
+func (c *compiler) arg(i int) syntax.Operand {
+	if i >= len(c.in.Args) {
+		c.fail("operand %d is missing", i)
+	}
+	return c.in.Args[i]
 }

@@ -27,7 +27,7 @@ type asyncState struct {
 // opCp decodes cp.async and its commit and wait instructions.
 func (c *compiler) opCp(in *syntax.Instr) {
 	switch {
-	case len(in.Mods) < 2 || in.Mods[1] != "async" || in.Has("bulk"):
+	case len(in.Mods) < 2 || c.mod(1) != "async" || in.Has("bulk"):
 		c.fail("this copy is not supported")
 	case in.Has("commit_group"):
 		c.out.run = func(w *warp, m uint32) {
@@ -38,10 +38,10 @@ func (c *compiler) opCp(in *syntax.Instr) {
 	case in.Has("wait_all"):
 		c.out.run = func(w *warp, m uint32) { w.completeAsync(m, -1) }
 	case in.Has("wait_group"):
-		if len(in.Args) != 1 || in.Args[0].Kind != syntax.KInt {
+		if len(in.Args) != 1 || c.arg(0).Kind != syntax.KInt {
 			c.fail("the number of groups must be an immediate")
 		}
-		n := int(in.Args[0].Imm)
+		n := int(c.arg(0).Imm)
 		c.out.run = func(w *warp, m uint32) { w.completeAsync(m, n) }
 	default:
 		c.asyncCopy(in)
@@ -52,11 +52,11 @@ func (c *compiler) asyncCopy(in *syntax.Instr) {
 	if !in.Has("shared") && !in.Has("shared::cta") && !in.Has("shared::cluster") || !in.Has("global") || len(in.Args) < 3 {
 		c.fail("this copy is not supported")
 	}
-	dst, src := c.address(in.Args[0], syntax.Shared), c.address(in.Args[1], syntax.Global)
-	if in.Args[2].Kind != syntax.KInt {
+	dst, src := c.address(c.arg(0), syntax.Shared), c.address(c.arg(1), syntax.Global)
+	if c.arg(2).Kind != syntax.KInt {
 		c.fail("the size must be an immediate")
 	}
-	n := int(in.Args[2].Imm)
+	n := int(c.arg(2).Imm)
 	if n != 4 && n != 8 && n != 16 || in.Has("cg") && n != 16 {
 		c.fail("%d bytes cannot be copied", n)
 	}

@@ -156,7 +156,7 @@ func bit(b bool) uint32 {
 
 // boolOp combines a comparison with the predicate operand: and, or, xor.
 func (c *compiler) boolOp(in *syntax.Instr) (string, bool) {
-	for _, m := range in.Mods[2:] {
+	for _, m := range in.Mods[min(2, len(in.Mods)):] {
 		if m == "and" || m == "or" || m == "xor" {
 			return m, true
 		}
@@ -178,7 +178,7 @@ func combine(op string, a, b uint32) uint32 {
 
 // predSource is a predicate source operand that may be negated.
 func (c *compiler) predSource(i int) (slot, bool) {
-	o := c.in.Args[i]
+	o := c.arg(i)
 	not := o.Not
 	o.Not = false
 	s := c.read(c.value(o, syntax.Pred))
@@ -191,8 +191,8 @@ func (c *compiler) opSetp(in *syntax.Instr) {
 		c.setpPacked(in, t)
 		return
 	}
-	op := in.Mods[1]
-	dst := in.Args[0]
+	op := c.mod(1)
+	dst := c.arg(0)
 	d := c.dst(0, syntax.Pred)
 	var d2 *slot
 	if dst.Reg2 >= 0 {
@@ -243,12 +243,12 @@ func (c *compiler) opSetp(in *syntax.Instr) {
 // setpPacked compares both halves: p is the low half's result, q the high one's.
 func (c *compiler) setpPacked(in *syntax.Instr, t syntax.Type) {
 	e, _ := element(t)
-	f := c.compareFn(in.Mods[1], e)
+	f := c.compareFn(c.mod(1), e)
 	d := c.dst(0, syntax.Pred)
-	if in.Args[0].Reg2 < 0 {
+	if c.arg(0).Reg2 < 0 {
 		c.fail("a packed comparison needs two destinations")
 	}
-	d2 := c.wrote(c.fr.regs[in.Args[0].Reg2])
+	d2 := c.wrote(c.fr.regs[c.arg(0).Reg2])
 	a, b := c.src(1, t), c.src(2, t)
 	logic, has := c.boolOp(in)
 	var p slot
@@ -277,7 +277,7 @@ func (c *compiler) setpPacked(in *syntax.Instr, t syntax.Type) {
 func (c *compiler) opSet(in *syntax.Instr) {
 	dt, t := c.typ(1), c.typ(0)
 	e, packed := element(t)
-	f := c.compareFn(in.Mods[1], e)
+	f := c.compareFn(c.mod(1), e)
 	var one uint64
 	switch dt {
 	case syntax.F32:

@@ -7,17 +7,17 @@ import (
 )
 
 func (c *compiler) opBra(in *syntax.Instr) {
-	if in.Args[0].Kind != syntax.KSym {
+	if c.arg(0).Kind != syntax.KSym {
 		c.fail("the branch target is not a label")
 	}
 	c.out.flow = flowBranch
-	c.fr.patches = append(c.fr.patches, patch{len(c.p.code), []string{in.Args[0].Sym}, in.Line})
+	c.fr.patches = append(c.fr.patches, patch{len(c.p.code), []string{c.arg(0).Sym}, in.Line})
 }
 
 func (c *compiler) opBrx(in *syntax.Instr) {
-	table, ok := c.fr.fn.Tables[in.Args[1].Sym]
+	table, ok := c.fr.fn.Tables[c.arg(1).Sym]
 	if !ok || len(table) == 0 {
-		c.fail("unknown branch table %s", in.Args[1].Sym)
+		c.fail("unknown branch table %s", c.arg(1).Sym)
 	}
 	c.out.flow = flowTable
 	c.out.index = c.src(0, syntax.U32)

@@ -64,7 +64,7 @@ func widen(d, a slot, st syntax.Type) exec {
 
 // cvtDst allows a destination register wider than the type.
 func (c *compiler) cvtDst(t syntax.Type) slot {
-	o := c.in.Args[0]
+	o := c.arg(0)
 	if o.Kind == syntax.KReg && c.fr.regs[o.Reg].class == class32 && t.Size() == 8 {
 		c.fail("the destination is narrower than the type")
 	}
@@ -73,7 +73,7 @@ func (c *compiler) cvtDst(t syntax.Type) slot {
 
 // cvtSrc allows a source register wider than the type.
 func (c *compiler) cvtSrc(i int, t syntax.Type) slot {
-	s := c.value(c.in.Args[i], t)
+	s := c.value(c.arg(i), t)
 	if s.class == classPred || t.Size() == 8 && s.class == class32 {
 		c.fail("operand %d does not fit the type", i)
 	}

@@ -376,7 +376,7 @@ func (c *compiler) opTestp(in *syntax.Instr) {
 	}
 	number := func(x float64) bool { return x == x }
 	finite := func(x float64) bool { return x == x && !math.IsInf(x, 0) }
-	switch in.Mods[1] {
+	switch c.mod(1) {
 	case "finite":
 		f = finite
 	case "infinite":

@@ -105,7 +105,7 @@ func shiftWide(d, a, b slot, f fn2) exec {
 }
 
 func (c *compiler) opShf(in *syntax.Instr) {
-	left, wrap := in.Mods[1] == "l", in.Has("wrap")
+	left, wrap := c.mod(1) == "l", in.Has("wrap")
 	c.out.run = lift3(c.dst(0, syntax.B32), c.src(1, syntax.B32), c.src(2, syntax.B32), c.src(3, syntax.U32), func(a, b, n uint64) uint64 {
 		v := b<<32 | a
 		if wrap {
@@ -124,7 +124,7 @@ func (c *compiler) opLop3(in *syntax.Instr) {
 	if len(in.Args) != 5 {
 		c.fail("lop3 with a predicate destination is not supported")
 	}
-	lut := in.Args[4]
+	lut := c.arg(4)
 	if lut.Kind != syntax.KInt {
 		c.fail("the look-up table must be an immediate")
 	}

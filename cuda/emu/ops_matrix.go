@@ -28,8 +28,8 @@ func (c *compiler) matrixCount(in *syntax.Instr) int {
 // .trans (2(l%4), l/4) and the one below.
 func (c *compiler) opLdmatrix(in *syntax.Instr) {
 	n := c.matrixCount(in)
-	ds := c.matrixRegs(in.Args[0], n, true)
-	ref := c.matrixAddress(in.Args[1])
+	ds := c.matrixRegs(c.arg(0), n, true)
+	ref := c.matrixAddress(c.arg(1))
 	c.whole()
 	trans := in.Has("trans")
 	c.out.undef = func(*warp, uint32) {}
@@ -67,8 +67,8 @@ func (c *compiler) opLdmatrix(in *syntax.Instr) {
 
 func (c *compiler) opStmatrix(in *syntax.Instr) {
 	n := c.matrixCount(in)
-	ref := c.matrixAddress(in.Args[0])
-	ss := c.matrixRegs(in.Args[1], n, false)
+	ref := c.matrixAddress(c.arg(0))
+	ss := c.matrixRegs(c.arg(1), n, false)
 	c.whole()
 	trans := in.Has("trans")
 	count := c.countAccess(ref, 16, true)

@@ -144,11 +144,11 @@ func (c *compiler) noteWidth(space syntax.Space, n int) {
 func (c *compiler) opLd(in *syntax.Instr) {
 	space, _ := spaceMod(in)
 	t, vec := c.memType()
-	parts := vector(in.Args[0])
+	parts := vector(c.arg(0))
 	if len(parts) != vec {
 		c.fail("%d destinations for %d elements", len(parts), vec)
 	}
-	ref := c.address(in.Args[1], space)
+	ref := c.address(c.arg(1), space)
 	n := t.Size()
 	var ds []slot
 	for _, p := range parts {
@@ -162,7 +162,7 @@ func (c *compiler) opLd(in *syntax.Instr) {
 	}
 	c.noteWidth(ref.space, n)
 	sem := c.semantics(in)
-	if a := in.Args[1]; c.fr.guesses[guess{a.Reg, a.Imm}] && a.Reg >= 0 && !sem.strong {
+	if a := c.arg(1); c.fr.guesses[guess{a.Reg, a.Imm}] && a.Reg >= 0 && !sem.strong {
 		sem.strong, sem.scope = true, scopeGPU
 	}
 	total := n * vec
@@ -287,11 +287,11 @@ func loadParam(ref memRef, ds []slot, t syntax.Type) exec {
 func (c *compiler) opSt(in *syntax.Instr) {
 	space, _ := spaceMod(in)
 	t, vec := c.memType()
-	parts := vector(in.Args[1])
+	parts := vector(c.arg(1))
 	if len(parts) != vec {
 		c.fail("%d sources for %d elements", len(parts), vec)
 	}
-	ref := c.address(in.Args[0], space)
+	ref := c.address(c.arg(0), space)
 	if ref.kern {
 		c.fail("kernel parameters are read-only")
 	}

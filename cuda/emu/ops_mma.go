@@ -58,7 +58,7 @@ func (c *compiler) opMma(in *syntax.Instr) {
 	}
 	regs := func(i, elems int, t syntax.Type, write bool) []slot {
 		var out []slot
-		list := vector(in.Args[i])
+		list := vector(c.arg(i))
 		for _, o := range list {
 			rt := syntax.B32
 			if t == syntax.F64 {

@@ -8,7 +8,7 @@ import (
 
 func (c *compiler) opMov(in *syntax.Instr) {
 	t := c.typ(0)
-	dst, src := in.Args[0], in.Args[1]
+	dst, src := c.arg(0), c.arg(1)
 	switch {
 	case dst.Kind == syntax.KVec:
 		c.unpack(dst.Vec, src, t)

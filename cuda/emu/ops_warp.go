@@ -9,7 +9,7 @@ import (
 // members makes the instruction wait for the lanes of a membermask operand.
 func (c *compiler) members(i int) {
 	c.out.flow, c.out.hasMask = flowSync, true
-	c.out.members = c.value(c.in.Args[i], syntax.B32)
+	c.out.members = c.value(c.arg(i), syntax.B32)
 	if c.out.members.class == classPred {
 		c.fail("the membermask is a predicate")
 	}
@@ -38,7 +38,7 @@ func (c *compiler) opShfl(in *syntax.Instr) {
 	}
 	d := c.dst(0, syntax.B32)
 	var p *slot
-	if r := in.Args[0].Reg2; r >= 0 {
+	if r := c.arg(0).Reg2; r >= 0 {
 		s := c.wrote(c.fr.regs[r])
 		if s.class != classPred {
 			c.fail("the second destination is not a predicate")
@@ -164,7 +164,7 @@ func (c *compiler) opMatch(in *syntax.Instr) {
 	t := c.typ(0)
 	d := c.dst(0, syntax.B32)
 	var p *slot
-	if r := in.Args[0].Reg2; r >= 0 {
+	if r := c.arg(0).Reg2; r >= 0 {
 		s := c.wrote(c.fr.regs[r])
 		p = &s
 	}
@@ -256,10 +256,10 @@ func (c *compiler) opActivemask(*syntax.Instr) {
 // opElect picks the lowest lane of the membermask.
 func (c *compiler) opElect(in *syntax.Instr) {
 	d := c.dst(0, syntax.B32)
-	if in.Args[0].Reg2 < 0 {
+	if c.arg(0).Reg2 < 0 {
 		c.fail("elect needs a predicate destination")
 	}
-	p := c.wrote(c.fr.regs[in.Args[0].Reg2])
+	p := c.wrote(c.fr.regs[c.arg(0).Reg2])
 	c.members(1)
 	c.out.run = func(w *warp, m uint32) {
 		lead := bits.TrailingZeros32(m)

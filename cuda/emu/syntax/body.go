@@ -273,7 +273,7 @@ var specials = map[string]bool{
 }
 
 func isSpecial(name string) bool {
-	if specials[name] {
+	if specials[name] || strings.HasPrefix(name, "%envreg") {
 		return true
 	}
 	base, dim, ok := strings.Cut(name, ".")

@@ -87,6 +87,9 @@ func (s *scanner) next() token {
 	case isIdentStart(c):
 		for s.pos < len(s.src) {
 			c := s.src[s.pos]
+			if c == '.' && s.pos > start && s.src[start] == '.' {
+				break // ".reg.b32" is two words
+			}
 			if isIdentStart(c) || isDigit(c) {
 				s.pos++
 				continue
