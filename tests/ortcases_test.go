@@ -48,7 +48,24 @@ func runSample(t *testing.T, r runner, file, sample string, tol float64) {
 	if err := ir.Infer(g); err != nil {
 		t.Fatal(err)
 	}
-	data, err := os.ReadFile(sample)
+	s := readNPZSample(t, g, sample)
+	outs, err := r.run(ctx, g, s.ins)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.compare(t, outs, tol)
+}
+
+// npzSample is an npz file laid out for a graph's inputs and outputs.
+type npzSample struct {
+	ins, outs []*tensor.Tensor
+	names     []string // of the outputs
+	mask      *tensor.Tensor
+}
+
+func readNPZSample(t *testing.T, g *ir.Graph, file string) *npzSample {
+	t.Helper()
+	data, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,23 +77,29 @@ func runSample(t *testing.T, r runner, file, sample string, tol float64) {
 	for _, a := range arrays {
 		named[a.Name] = a.Tensor
 	}
-	ins := make([]*tensor.Tensor, len(g.Inputs))
-	for i, v := range g.Inputs {
-		if ins[i] = named["in_"+v.Name]; ins[i] == nil {
-			t.Fatalf("the sample has no input %q", v.Name)
+	s := &npzSample{mask: named["in_attention_mask"]}
+	take := func(prefix string, v *ir.Value) *tensor.Tensor {
+		x := named[prefix+v.Name]
+		if x == nil {
+			t.Fatalf("%s has no %s%s", file, prefix, v.Name)
 		}
+		return x
 	}
-	outs, err := r.run(ctx, g, ins)
-	if err != nil {
-		t.Fatal(err)
+	for _, v := range g.Inputs {
+		s.ins = append(s.ins, take("in_", v))
 	}
-	for i, v := range g.Outputs {
-		want := named["out_"+v.Name]
-		if want == nil {
-			t.Fatalf("the sample has no output %q", v.Name)
-		}
-		if err := near(outs[i], want, named["in_attention_mask"], tol); err != nil {
-			t.Errorf("%s: %v", v.Name, err)
+	for _, v := range g.Outputs {
+		s.outs = append(s.outs, take("out_", v))
+		s.names = append(s.names, v.Name)
+	}
+	return s
+}
+
+func (s *npzSample) compare(t *testing.T, got []*tensor.Tensor, tol float64) {
+	t.Helper()
+	for i, want := range s.outs {
+		if err := near(got[i], want, s.mask, tol); err != nil {
+			t.Errorf("%s: %v", s.names[i], err)
 		}
 	}
 }

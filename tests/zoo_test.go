@@ -1,13 +1,20 @@
 package tests
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/seed-c851cfd2/moec/codegen"
+	"github.com/seed-c851cfd2/moec/codegen/plan"
+	"github.com/seed-c851cfd2/moec/ir/onnx"
+	"github.com/seed-c851cfd2/moec/ir/ops"
 	"github.com/seed-c851cfd2/moec/ir/tensor"
+	"github.com/seed-c851cfd2/moec/passes"
+	"github.com/seed-c851cfd2/moec/runtime"
 )
 
 // TestZoo runs every model of testdata/models/zoo in every way there is, and compares
@@ -30,6 +37,52 @@ func TestZoo(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// TestZooOneArtifact compiles every model once, and runs the saved program at the shapes of
+// both samples in turn, the first again at the end.
+func TestZooOneArtifact(t *testing.T) {
+	models, err := filepath.Glob("testdata/models/zoo/*.onnx")
+	if err != nil || len(models) == 0 {
+		t.Fatalf("no models: %v", err)
+	}
+	for _, file := range models {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			ctx := context.Background()
+			g, err := onnx.LoadFile(ctx, file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			base := strings.TrimSuffix(file, ".onnx")
+			samples := []*npzSample{readNPZSample(t, g, base+".sample0.npz"), readNPZSample(t, g, base+".sample1.npz")}
+			if _, err := passes.Run(ctx, g, passes.Default()); err != nil {
+				t.Fatal(err)
+			}
+			p, err := codegen.Compile(ctx, g, codegen.Target{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			artifact := filepath.Join(t.TempDir(), "model.moec")
+			if err := plan.Save(artifact, p); err != nil {
+				t.Fatal(err)
+			}
+			if p, err = plan.Open(artifact, ops.NewTable()); err != nil {
+				t.Fatal(err)
+			}
+			s, err := runtime.New(p, runtime.Options{Threads: 2})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			for _, i := range []int{0, 1, 0} {
+				outs := make([]*tensor.Tensor, len(g.Outputs))
+				if err := s.RunTo(ctx, samples[i].ins, outs, nil); err != nil {
+					t.Fatal(err)
+				}
+				samples[i].compare(t, outs, 1e-4)
+			}
+		})
 	}
 }
 
