@@ -17,6 +17,13 @@ type Unmatched struct {
 // mostBetween bounds how many nodes lie between two layers that are still reported.
 const mostBetween = 12
 
+// innerOps are what may stand between two layers that somebody could take for an MLP.
+var innerOps = []string{
+	"Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "Gelu", "Swish", "HardSwish", "HardSigmoid", "Sigmoid", "Softplus", "Softsign",
+	"Mish", "Tanh", "Erf", "Exp", "Log", "Sin", "Cos", "Abs", "Neg", "Sqrt", "Pow", "Clip", "Max", "Min", "Add", "Sub", "Mul", "Div", "Where",
+	"ThresholdedRelu", "Softmax", "LayerNormalization", "RMSNormalization", "Reshape", "Transpose", "Concat", "Slice", "Split", "Gather", "Cast", "Dropout", "Identity",
+}
+
 // Unmatcheds lists, after Feedforward, the layers that read another layer through a few
 // elementwise nodes and yet make no MLP with it.
 func Unmatcheds(g *ir.Graph) []Unmatched {
@@ -57,7 +64,7 @@ func whyNot(g *ir.Graph, l2 *ir.Node) string {
 			return true
 		}
 		n := v.Def
-		if n == nil || len(path) > mostBetween || len(n.Subgraphs) > 0 {
+		if n == nil || len(path) > mostBetween || !isLayer(n) && !slices.Contains(innerOps, n.Op.Name) {
 			return false
 		}
 		if seen[n] {

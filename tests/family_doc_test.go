@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/seed-c851cfd2/moec/ir"
@@ -73,20 +74,48 @@ func familyTable(t *testing.T) string {
 	return b.String()
 }
 
-// TestFamilyTableIsCurrent: the table in docs/FAMILY.md is what Cost says.
+// TestFamilyTableIsCurrent: the tables in the README and docs/FAMILY.md are what Cost says.
 func TestFamilyTableIsCurrent(t *testing.T) {
-	file := filepath.Join("..", "docs", "FAMILY.md")
+	for _, file := range []string{filepath.Join("..", "README.md"), filepath.Join("..", "docs", "FAMILY.md")} {
+		keepCurrent(t, file, "<!-- table: go test ./tests -run TestFamilyTable -update-docs -->\n", "<!-- end of table -->\n", familyTable(t))
+	}
+}
+
+// TestOperatorTableIsCurrent: the README lists the operators of the table.
+func TestOperatorTableIsCurrent(t *testing.T) {
+	byDomain := map[string][]string{}
+	var domains []string
+	for _, op := range ops.NewTable().All() {
+		d := op.Domain
+		if d == "" {
+			d = "ai.onnx"
+		}
+		if byDomain[d] == nil {
+			domains = append(domains, d)
+		}
+		byDomain[d] = append(byDomain[d], op.Name)
+	}
+	var b strings.Builder
+	b.WriteString("| domain | operators |\n|---|---|\n")
+	for _, d := range domains {
+		fmt.Fprintf(&b, "| `%s` (%d) | %s |\n", d, len(byDomain[d]), strings.Join(byDomain[d], " "))
+	}
+	keepCurrent(t, filepath.Join("..", "README.md"), "<!-- operators: go test ./tests -run TestOperatorTable -update-docs -->\n", "<!-- end of operators -->\n", b.String())
+}
+
+// keepCurrent holds what stands between two marks of a document to want, or with
+// -update-docs makes it so.
+func keepCurrent(t *testing.T, file, begin, end, want string) {
+	t.Helper()
 	doc, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	const begin, end = "<!-- table: go test ./tests -run TestFamilyTable -update-docs -->\n", "<!-- end of table -->\n"
 	i, j := bytes.Index(doc, []byte(begin)), bytes.Index(doc, []byte(end))
 	if i < 0 || j < i {
 		t.Fatalf("%s lacks the marks around its table", file)
 	}
 	i += len(begin)
-	want := familyTable(t)
 	if string(doc[i:j]) == want {
 		return
 	}
@@ -97,5 +126,5 @@ func TestFamilyTableIsCurrent(t *testing.T) {
 		}
 		return
 	}
-	t.Errorf("the table in %s is not current; run go test ./tests -run TestFamilyTable -update-docs\n%s", file, want)
+	t.Errorf("the table in %s is not current; run go test ./tests -run %s -update-docs\n%s", file, t.Name(), want)
 }
