@@ -66,33 +66,17 @@ func contains(list []int, i int) bool {
 	return false
 }
 
-// drawer draws tensors of a type.
-type drawer struct {
-	r  *rand.Rand
-	dt tensor.DType
-}
+// drawer draws tensors.
+type drawer struct{ r *rand.Rand }
 
-func newDrawer(seed uint64) *drawer { return &drawer{rand.New(rand.NewPCG(seed, 99)), tensor.F32} }
+func newDrawer(seed uint64) *drawer { return &drawer{rand.New(rand.NewPCG(seed, 99))} }
 
 func (d *drawer) normal(shape ...int) *tensor.Tensor {
 	v := make([]float32, tensor.NumElems(shape))
 	for i := range v {
 		v[i] = float32(d.r.NormFloat64())
 	}
-	t := tensor.New(d.dt, shape...)
-	for i, x := range v {
-		switch d.dt {
-		case tensor.F64:
-			tensor.Data[float64](t)[i] = float64(x)
-		case tensor.F16:
-			tensor.Data[tensor.Float16](t)[i] = tensor.ToFloat16(x)
-		case tensor.BF16:
-			tensor.Data[tensor.BFloat16](t)[i] = tensor.ToBFloat16(x)
-		default:
-			tensor.Data[float32](t)[i] = x
-		}
-	}
-	return t
+	return tensor.Of(v, shape...)
 }
 
 func (d *drawer) mask(p float64, shape ...int) *tensor.Tensor {
@@ -262,6 +246,50 @@ func pkmCases() []*familyCase {
 		}
 	}
 	return cases
+}
+
+// typedCases are a few layers in every element type.
+func typedCases() []*familyCase {
+	var cases []*familyCase
+	for _, dt := range []tensor.DType{tensor.F64, tensor.F16, tensor.BF16} {
+		for i, c := range []*familyCase{
+			moeCase("moe", 9000, moeShape{lead: []int{3, 2}, e: 4, d: 5, g: 3, dv: 4, selBias: true, bias: true, out: true, o: true, shared: true, up: true}, func(a *ops.MoEAttrs) {
+				a.K, a.Activation = 2, ops.ActSiLU
+			}),
+			moeCase("softmax", 9001, moeShape{lead: []int{4}, e: 4, d: 5, g: 3, dv: 4}, func(a *ops.MoEAttrs) { a.K, a.Gate = 2, ops.GateSoftmaxAfter }),
+			pkmCases()[1], layerCases([]ops.Activation{ops.ActGELU})[0], layerCases([]ops.Activation{ops.ActGELUTanh})[1], layerCases([]ops.Activation{ops.ActReLU})[2],
+		} {
+			typed := *c
+			typed.name = fmt.Sprintf("%s_%s_%d", c.name, dt, i)
+			typed.outs = []int{0}
+			typed.ins = make([]*tensor.Tensor, len(c.ins))
+			for j, x := range c.ins {
+				if x == nil || x.DType() != tensor.F32 {
+					typed.ins[j] = x
+					continue
+				}
+				typed.ins[j] = castTo(x, dt)
+			}
+			cases = append(cases, &typed)
+		}
+	}
+	return cases
+}
+
+// castTo rounds an f32 tensor to another float type.
+func castTo(x *tensor.Tensor, dt tensor.DType) *tensor.Tensor {
+	t := tensor.New(dt, x.Shape()...)
+	for i, v := range tensor.Data[float32](x) {
+		switch dt {
+		case tensor.F64:
+			tensor.Data[float64](t)[i] = float64(v)
+		case tensor.F16:
+			tensor.Data[tensor.Float16](t)[i] = tensor.ToFloat16(v)
+		case tensor.BF16:
+			tensor.Data[tensor.BFloat16](t)[i] = tensor.ToBFloat16(v)
+		}
+	}
+	return t
 }
 
 // layerCases are MLP, GatedMLP and TopKMLP.

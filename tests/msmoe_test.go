@@ -47,5 +47,20 @@ func TestMicrosoftMoE(t *testing.T) {
 				nearly(t, name, outs[0], data["out_Y"], 3e-6)
 			})
 		}
+		t.Run(name+"/exported", func(t *testing.T) {
+			g, err := onnx.LoadFile(context.Background(), file, onnx.Options{Ops: ops.NewTable()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := onnx.Encode(context.Background(), g, onnx.ExportOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			again, err := onnx.Decode(context.Background(), b, onnx.Options{Ops: ops.NewTable()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			sameFamilyNode(t, name, g.Nodes[0], again)
+		})
 	}
 }
