@@ -40,8 +40,9 @@ func (l *MoE) dims() (d, g, dv, e, most int) {
 
 const (
 	// expertRows is the number of rows per expert that a task's tokens should give
-	// on average: four tiles, so that the weights' first load is a small part.
-	expertRows = 48
+	// on average: eight tiles, so that the weights' first load is a small part (48 measured
+	// 2 % slower, 24 6 %).
+	expertRows = 96
 	// maxTokens bounds the tokens of a task: 384 rows of 1024 outputs are 1.5 MB.
 	maxTokens = 384
 	// fewRows is the number of rows per expert and worker below which the weights'

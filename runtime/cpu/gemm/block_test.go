@@ -66,7 +66,7 @@ func TestBlock(t *testing.T) {
 	for level, kern := range variants() {
 		rng := rand.New(rand.NewPCG(7, 7))
 		for _, p := range precisions {
-			for trial := range 250 {
+			for trial := range 150 {
 				m, k, n := ms[rng.IntN(len(ms))], ks[rng.IntN(len(ks))], ns[rng.IntN(len(ns))]
 				if trial%50 == 0 { // both loops of a block
 					m, k, n = 13+rng.IntN(20), 1025+rng.IntN(20), 300+rng.IntN(40)

@@ -272,6 +272,10 @@ func initFloat(fn *asmgen.Func, mr, nv, p int, acc func(q, i, v int) int) {
 				fn.I("VMOVUPS.Z %d(SI)(BP*1), K%d, Z%d", 64*(q*nv+v), v+1, acc(q, i, v))
 			}
 		}
+		// The same of the next panel, which short sums would wait for.
+		for v := 0; v < nv && p == 1; v++ {
+			fn.I("PREFETCHT0 %d(SI)(BP*1)", 64*(nv+v))
+		}
 	}
 	fn.I("JMP %s", begin)
 	fn.Mark(noC)
