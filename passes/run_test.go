@@ -238,6 +238,28 @@ func TestRandomInputsStayInsideTables(t *testing.T) {
 	}
 }
 
+// A model that runs on images alone is checked on images.
+func TestCheckFindsSizesTheModelRunsOn(t *testing.T) {
+	g := parse(t, `graph(x: f32[n,1,h,w]) {
+  y = Conv(x, k=f32[1,1,20,20]rand(1))
+  return y
+}`)
+	c := &Check{Eval: interpret}
+	if _, err := Run(context.Background(), g, Options{Pipeline: []Pass{Dead()}, Check: c}); err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Inputs) != 1 || c.Inputs[0][0].Shape()[2] != 32 {
+		t.Errorf("checked on %v", c.Inputs)
+	}
+	g = parse(t, `graph(x: f32[2,3]) {
+  y = Reshape(x, to=i64[1]{7})
+  return y
+}`)
+	if _, err := Run(context.Background(), g, Options{Check: &Check{Eval: interpret}}); err == nil {
+		t.Error("a model that never runs was checked")
+	}
+}
+
 func TestCompare(t *testing.T) {
 	nan := float32(0)
 	nan /= nan

@@ -3,9 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -17,7 +15,6 @@ import (
 	"github.com/seed-c851cfd2/moec/ir/eval"
 	"github.com/seed-c851cfd2/moec/ir/tensor"
 	"github.com/seed-c851cfd2/moec/passes"
-	"github.com/seed-c851cfd2/moec/passes/dump"
 	"github.com/seed-c851cfd2/moec/runtime"
 )
 
@@ -74,7 +71,13 @@ func (a *app) compile(ctx context.Context, c compileArgs) error {
 		}}
 		opts.Check, opts.Verify = check, true
 	}
-	rep, err := a.runPasses(ctx, g, opts, c.dump)
+	d, err := newDumper(c.dump)
+	if err != nil {
+		return err
+	}
+	defer d.close(a) // also after a failure: the columns so far
+	opts.Observe = d.observe()
+	rep, err := passes.Run(ctx, g, opts)
 	if err != nil {
 		return withFile(c.model, err)
 	}
@@ -84,6 +87,9 @@ func (a *app) compile(ctx context.Context, c compileArgs) error {
 	p, err := codegen.Compile(ctx, g, c.target)
 	if err != nil {
 		return withFile(c.model, err)
+	}
+	if err := d.program(p); err != nil {
+		return err
 	}
 	if p.Source, err = sourceOf(c.model); err != nil {
 		return err
@@ -98,30 +104,14 @@ func (a *app) compile(ctx context.Context, c compileArgs) error {
 	}
 	fmt.Fprintf(a.out, "%s: %d nodes to %d steps, %.1f MB of weights, in %s\n", c.out, imported, len(p.Main().Steps), float64(p.WeightBytes())/1e6, time.Since(start).Round(time.Millisecond))
 	if check != nil {
-		a.logf("check: every pass kept its promise")
+		if err := a.checkProgram(ctx, c, g, check); err != nil {
+			return withFile(c.out, err)
+		}
 	}
 	if c.noParity {
 		return nil
 	}
 	return a.parity(ctx, c)
-}
-
-// runPasses runs the pipeline and, where a folder is given, dumps the graph after every
-// pass, also when one fails.
-func (a *app) runPasses(ctx context.Context, g *ir.Graph, opts passes.Options, dir string) (*passes.Report, error) {
-	if dir == "" {
-		return passes.Run(ctx, g, opts)
-	}
-	d, err := dump.New(dir)
-	if err != nil {
-		return nil, err
-	}
-	opts.Observe = d.Observe
-	rep, err := passes.Run(ctx, g, opts)
-	if err = errors.Join(err, d.Close()); err == nil {
-		a.logf("dump: %s", filepath.Join(dir, "index.html"))
-	}
-	return rep, err
 }
 
 // parity runs the artifact and, on the model as imported, the reference interpreter on
