@@ -7,6 +7,7 @@ package codegen
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/seed-c851cfd2/moec/codegen/cpu"
 	"github.com/seed-c851cfd2/moec/codegen/plan"
@@ -95,6 +96,10 @@ func (b *builder) function(g *ir.Graph) (int, error) {
 		if err := b.ctx.Err(); err != nil {
 			return 0, err
 		}
+		unread := func(v *ir.Value) bool { return v == nil || len(v.Users()) == 0 && !g.IsOutput(v) }
+		if !slices.ContainsFunc(n.Outputs, func(v *ir.Value) bool { return !unread(v) }) {
+			continue // nobody reads it; kernels may count on an output
+		}
 		c, err := b.sel.Select(n)
 		if err != nil {
 			return 0, ir.NodeError(n, err)
@@ -115,7 +120,7 @@ func (b *builder) function(g *ir.Graph) (int, error) {
 			}
 		}
 		for _, v := range n.Outputs {
-			if v == nil || len(v.Users()) == 0 && !g.IsOutput(v) {
+			if unread(v) {
 				st.Out = append(st.Out, -1)
 			} else {
 				st.Out = append(st.Out, add(v))
