@@ -93,14 +93,14 @@ func (c *compiler) countAccess(ref memRef, n int, store bool) func(w *warp, m ui
 		if ref.space == syntax.Shared || ref.space == syntax.Generic && first-sharedWindow < windowSize {
 			st.SharedAccesses++
 			st.SharedBytes += bytes
-			st.SharedWavefront += w.wavefronts(&ref, m, n)
+			st.SharedWavefronts += w.wavefronts(&ref, m, n)
 			return
 		}
 		if ref.space == syntax.Generic && first-localWindow < windowSize {
 			return
 		}
 		if store {
-			st.GlobalStoreByte += bytes
+			st.GlobalStoreBytes += bytes
 		} else {
 			st.GlobalLoadBytes += bytes
 		}
@@ -113,11 +113,19 @@ func (w *warp) sectors(ref *memRef, m uint32, n int) int64 {
 	var seen [64]uint64 // open addressing: at most 32 lanes, one or two sectors each
 	count := int64(0)
 	last := ^uint64(0)
+	l := w.b.l
+	r := w.hit
 	add := func(s uint64) {
 		if s == last {
 			return
 		}
 		last = s
+		if r == nil || 32*s-r.base >= uint64(len(r.data)) {
+			r = l.dev.mem.find(32*s + 31)
+		}
+		if r != nil && r.touch((32*s-r.base)/32, l.id) {
+			l.counts.mem.GlobalUnique += 32
+		}
 		for h := s * 0x9e3779b97f4a7c15 >> 58; ; h = (h + 1) & 63 {
 			switch seen[h] {
 			case s + 1:

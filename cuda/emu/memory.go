@@ -18,6 +18,9 @@ type region struct {
 	race  *raceShadow // nil when accesses are not followed
 	stain *stain      // who first stored an undefined value here
 	freed bool
+
+	touched   []uint64 // 32-byte sectors accessed in launch touchedIn
+	touchedIn uint32
 }
 
 // stain remembers the first store of undefined bytes, for the message when
@@ -93,6 +96,23 @@ func (r *region) undefinedAt(off, n int) int {
 		i++
 	}
 	return -1
+}
+
+// touch notes a sector's access in a launch and reports whether it is the first.
+func (r *region) touch(sector uint64, launch uint32) bool {
+	if r.touchedIn != launch {
+		if r.touched == nil {
+			r.touched = make([]uint64, len(r.data)/32/64+1)
+		}
+		clear(r.touched)
+		r.touchedIn = launch
+	}
+	w, b := sector>>6, uint64(1)<<(sector&63)
+	if w >= uint64(len(r.touched)) || r.touched[w]&b != 0 {
+		return false
+	}
+	r.touched[w] |= b
+	return true
 }
 
 // memory is a device's global memory: allocations far apart from each other,

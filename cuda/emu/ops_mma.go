@@ -89,6 +89,15 @@ func (c *compiler) opMma(in *syntax.Instr) {
 	p.b = regs(2, p.n*p.k/32/p.per, p.bt, false)
 	p.c = regs(3, accRegs, p.ct, false)
 	c.out.flops = int64(2 * p.m * p.n * p.k / 32)
+	c.out.work = c.out.flops
+	switch p.at {
+	case syntax.TF32:
+		c.out.work *= 2
+	case syntax.S8, syntax.U8:
+		c.out.work /= 2
+	case syntax.F64:
+		c.out.work *= 8
+	}
 	c.whole()
 	c.out.undef = func(w *warp, m uint32) { p.definedness(w) }
 	c.out.run = p.exec()

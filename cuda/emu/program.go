@@ -39,6 +39,7 @@ type instr struct {
 	stores   []slot                      // of a store: what it stores
 	place    int32                       // index in the code
 	flops    int64                       // floating-point operations per lane
+	work     int64                       // of mma, per lane at the rate of bf16
 	src      *syntax.Instr
 	fn       string // function it was written in
 }

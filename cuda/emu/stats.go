@@ -28,19 +28,21 @@ func (c Class) String() string { return classNames[c] }
 
 // Stats is what a launch did.
 type Stats struct {
-	Blocks, Warps   int64
-	WarpInstr       int64             // instructions executed, per warp
-	ThreadInstr     int64             // per active thread
-	ByClass         [classCount]int64 // warp instructions of each Class
-	Flops           int64             // floating-point operations outside the tensor cores; fma counts 2
-	TensorFlops     int64             // in mma
-	GlobalLoadBytes int64             // asked for by threads
-	GlobalStoreByte int64
-	GlobalSectors   int64 // 32-byte sectors that those accesses touch
-	SharedAccesses  int64 // warp accesses to shared memory
-	SharedWavefront int64 // passes they take: more than the accesses by the bank conflicts
-	SharedBytes     int64
-	Barriers        int64
+	Blocks, Warps    int64
+	WarpInstr        int64             // instructions executed, per warp
+	ThreadInstr      int64             // per active thread
+	ByClass          [classCount]int64 // warp instructions of each Class
+	Flops            int64             // floating-point operations outside the tensor cores; fma counts 2
+	TensorFlops      int64             // in mma
+	TensorWork       int64             // the same at the rate of bf16: tf32 counts double, int8 half, f64 eightfold
+	GlobalLoadBytes  int64             // asked for by threads
+	GlobalStoreBytes int64
+	GlobalSectors    int64 // 32-byte sectors that those accesses touch
+	GlobalUnique     int64 // bytes of distinct sectors, which come from DRAM once at best
+	SharedAccesses   int64 // warp accesses to shared memory
+	SharedWavefronts int64 // passes they take: more than the accesses by the bank conflicts
+	SharedBytes      int64
+	Barriers         int64
 }
 
 // Efficiency is the share of the global sectors' bytes that threads asked for.
@@ -48,11 +50,11 @@ func (s Stats) Efficiency() float64 {
 	if s.GlobalSectors == 0 {
 		return 1
 	}
-	return float64(s.GlobalLoadBytes+s.GlobalStoreByte) / float64(32*s.GlobalSectors)
+	return float64(s.GlobalLoadBytes+s.GlobalStoreBytes) / float64(32*s.GlobalSectors)
 }
 
 // BankConflicts is how many extra passes shared-memory accesses took.
-func (s Stats) BankConflicts() int64 { return s.SharedWavefront - s.SharedAccesses }
+func (s Stats) BankConflicts() int64 { return s.SharedWavefronts - s.SharedAccesses }
 
 // Add accumulates another launch.
 func (s *Stats) Add(o Stats) {
@@ -65,11 +67,13 @@ func (s *Stats) Add(o Stats) {
 	}
 	s.Flops += o.Flops
 	s.TensorFlops += o.TensorFlops
+	s.TensorWork += o.TensorWork
+	s.GlobalUnique += o.GlobalUnique
 	s.GlobalLoadBytes += o.GlobalLoadBytes
-	s.GlobalStoreByte += o.GlobalStoreByte
+	s.GlobalStoreBytes += o.GlobalStoreBytes
 	s.GlobalSectors += o.GlobalSectors
 	s.SharedAccesses += o.SharedAccesses
-	s.SharedWavefront += o.SharedWavefront
+	s.SharedWavefronts += o.SharedWavefronts
 	s.SharedBytes += o.SharedBytes
 	s.Barriers += o.Barriers
 }
@@ -102,6 +106,7 @@ func (c *counts) stats(l *launch) Stats {
 		s.ByClass[in.op] += c.warps[i]
 		if in.op == Tensor {
 			s.TensorFlops += in.flops * c.threads[i]
+			s.TensorWork += in.work * c.threads[i]
 		} else {
 			s.Flops += in.flops * c.threads[i]
 		}
