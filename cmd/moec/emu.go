@@ -68,8 +68,12 @@ func printLaunch(out io.Writer, res *launchfile.Result) {
 	fmt.Fprintf(w, "blocks\t%d of %d warps in all\n", st.Blocks, st.Warps)
 	fmt.Fprintf(w, "instructions\t%d by warps, %d by threads\n", st.WarpInstr, st.ThreadInstr)
 	fmt.Fprintf(w, "FLOPs\t%d, on tensor cores %d\n", st.Flops, st.TensorFlops)
-	fmt.Fprintf(w, "global memory\t%d bytes read, %d written, %d sectors, efficiency %.0f%%\n", st.GlobalLoadBytes, st.GlobalStoreByte, st.GlobalSectors, 100*st.Efficiency())
+	fmt.Fprintf(w, "global memory\t%d bytes read, %d written, %d sectors, efficiency %.0f%%\n", st.GlobalLoadBytes, st.GlobalStoreBytes, st.GlobalSectors, 100*st.Efficiency())
 	fmt.Fprintf(w, "shared memory\t%d bytes in %d accesses, %d bank conflicts\n", st.SharedBytes, st.SharedAccesses, st.BankConflicts())
 	fmt.Fprintf(w, "barriers\t%d\n", st.Barriers)
+	for _, g := range emu.GPUs() {
+		b := st.Bound(g)
+		fmt.Fprintf(w, "bound on %s\t%v, by %s (a projection)\n", g.Name, b.Time, b.Limit)
+	}
 	w.Flush()
 }
