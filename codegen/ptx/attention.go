@@ -196,9 +196,7 @@ func (a *attentionKernel) write() {
 			}
 			a.SyncWarp() // the weights of a warp's rows are its own
 			a.out.multiply(a.pAt, vAt, a.pitchP, opV)
-			a.SyncWarp()
 		})
-	a.CpWait(0)
 	a.store(y)
 }
 

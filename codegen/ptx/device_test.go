@@ -15,8 +15,8 @@ type device struct {
 	addr map[string]uint64
 }
 
-func newDevice(t testing.TB) *device {
-	return &device{t, emu.NewDevice(emu.Options{Checks: emu.AllChecks, Seed: 1}), map[string]uint64{}}
+func newDevice(t testing.TB, seed uint64) *device {
+	return &device{t, emu.NewDevice(emu.Options{Checks: emu.AllChecks, Seed: seed, MaxSteps: 1 << 24}), map[string]uint64{}}
 }
 
 // alloc reserves n bytes; without data they stay uninitialised, which the emulator tracks.
@@ -45,14 +45,14 @@ func (d *device) read(name string, n int) []byte {
 var modules sync.Map
 
 func (d *device) launch(k *Kernel, grid [3]int, args []any) error {
-	m, ok := modules.Load(k.Name)
+	m, ok := modules.Load(k.PTX)
 	if !ok {
 		parsed, err := emu.Parse(k.PTX)
 		if err != nil {
 			return err
 		}
 		m = parsed
-		modules.Store(k.Name, m)
+		modules.Store(k.PTX, m)
 	}
 	for i, a := range args {
 		if name, ok := a.(string); ok {

@@ -2,6 +2,7 @@ package ptx
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -15,7 +16,17 @@ import (
 func run(t testing.TB, op *Op, dims map[string]int64, in map[string][]byte) map[string][]byte {
 	t.Helper()
 	assemble(t, op)
-	d := newDevice(t)
+	out, err := execute(t, op, dims, in, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// execute is run with a given seed for the order of blocks and warps; what the kernels do wrong is an error.
+func execute(t testing.TB, op *Op, dims map[string]int64, in map[string][]byte, seed uint64) (map[string][]byte, error) {
+	t.Helper()
+	d := newDevice(t, seed)
 	sizes := map[string]int{}
 	for _, b := range op.Buffers {
 		n, err := b.Elems.Eval(dims)
@@ -71,24 +82,24 @@ func run(t testing.TB, op *Op, dims map[string]int64, in map[string][]byte) map[
 			t.Fatalf("%s: launch of %s has %d buffers, the kernel takes %d", op.Name, l.Kernel.Name, len(l.Args), next)
 		}
 		if err := d.launch(l.Kernel, grid, args); err != nil {
-			t.Fatalf("%s: %v", l.Kernel.Name, err)
+			return nil, fmt.Errorf("%s: %w", l.Kernel.Name, err)
 		}
 	}
 	out := map[string][]byte{}
 	for _, b := range op.Buffers {
 		out[b.Name] = d.read(b.Name, sizes[b.Name])
 		if out[b.Name] == nil && b.Role != Scratch {
-			t.Fatalf("%s: part of %s was not written", op.Name, b.Name)
+			return nil, fmt.Errorf("%s: part of %s was not written", op.Name, b.Name)
 		}
 		if b.Role == State {
 			for _, x := range out[b.Name] {
 				if x != 0 {
-					t.Fatalf("%s: state %s is not zero after the run", op.Name, b.Name)
+					return nil, fmt.Errorf("%s: state %s is not zero after the run", op.Name, b.Name)
 				}
 			}
 		}
 	}
-	return out
+	return out, nil
 }
 
 // single makes an Op of one kernel, given the sizes of its buffers.

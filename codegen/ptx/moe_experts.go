@@ -95,7 +95,6 @@ func (s *MoE) experts() (*Kernel, error) {
 				up.multiply(from, wAt.AddI(gc*4), a.pitch, w1)
 			}
 		})
-	b.CpWait(0)
 	b.Barrier() // the stages are free: the hidden tile takes their place
 	pitchH := gc + 4
 	hBytes := t1.M * pitchH * 4
@@ -123,7 +122,6 @@ func (s *MoE) experts() (*Kernel, error) {
 				out.zero()
 			})
 		})
-	b.CpWait(0)
 	e.combine()
 	return b.done(), nil
 }

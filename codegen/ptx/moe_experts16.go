@@ -70,7 +70,6 @@ func (s *MoE) experts16() (*Kernel, error) {
 				}
 			})
 		})
-	b.CpWait(0)
 	b.Barrier() // the stages are free for the second product
 	frags := e.hiddenFragments(hidden, up)
 
@@ -90,7 +89,6 @@ func (s *MoE) experts16() (*Kernel, error) {
 				e.storeSlots(out, n.MulI(outChunk16))
 			})
 		})
-	b.CpWait(0)
 	e.combine()
 	return b.done(), nil
 }

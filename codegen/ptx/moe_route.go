@@ -126,6 +126,7 @@ func (r *routerKernel) write() {
 			at := row.MulI(r.pitch).MadI(4, r.logits).As("row_logits")
 			list := r.list.Add(r.Warp().MulI(r.slots() * 4)).As("chosen")
 			r.rank(at, list)
+			r.SyncWarp() // before the list is used for the next token
 		})
 	})
 	r.Barrier()
@@ -255,7 +256,6 @@ func (r *routerKernel) rank(at, list asm.U32) {
 	})
 	r.SyncWarp()
 	r.weigh(at, list, z)
-	r.SyncWarp()
 }
 
 // weigh computes the gates of the chosen experts, lane by slot.

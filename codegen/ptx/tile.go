@@ -204,6 +204,7 @@ func storeShared(at asm.U32, dt dtype, v asm.F32) {
 // pipeline runs body over k tiles with stages of shared memory in flight: load(kc, stage address) starts the
 // copies of tile kc, body(kc, stage address) uses a tile that has arrived. One barrier per tile orders both
 // directions: every warp has seen the tile arrive, and none still reads the stage about to be overwritten.
+// Afterwards no copy is under way; other warps may still read the last tile.
 func (b *builder) pipeline(name string, tiles, base asm.U32, stages, stageBytes int, load func(kc, to asm.U32), body func(kc, from asm.U32)) {
 	b.Comment("fill the pipeline: %d of %d stages in flight", stages-1, stages)
 	for s := range stages - 1 {

@@ -41,6 +41,9 @@ func (x U32) Imm() (v int, ok bool) { return int(int32(x.k)), x.imm }
 func (x U32) Var(name string) U32 {
 	out := x.f.new32()
 	x.f.emit("mov.b32", out, x)
+	if name == "" {
+		return out
+	}
 	return out.As(name)
 }
 

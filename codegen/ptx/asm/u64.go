@@ -40,6 +40,9 @@ func (x U64) As(name string) U64 {
 func (x U64) Var(name string) U64 {
 	out := x.f.new64()
 	x.f.emit("mov.b64", out, x)
+	if name == "" {
+		return out
+	}
 	return out.As(name)
 }
 

@@ -1,0 +1,194 @@
+package ptx
+
+import (
+	"bytes"
+	"fmt"
+	"testing"
+
+	"github.com/seed-c851cfd2/moec/cuda/emu/mutate"
+	"github.com/seed-c851cfd2/moec/ir/tensor"
+)
+
+// mutationCase is an Op with numbers whose kernels are damaged one synchronisation or guard at a time.
+type mutationCase struct {
+	op   *Op
+	dims map[string]int64
+	in   map[string][]byte
+}
+
+// What mutants of our kernels change nothing, and why.
+const (
+	runs       = "the loop runs at least once in every thread"
+	elected    = "elects one of several lanes or warps that hold the same value; the others would store it again"
+	allLanes   = "holds in all 32 lanes: 40 experts, 40 inputs"
+	inRange    = "always true in this launch: three blocks are fewer than the eight that a batch of loads covers"
+	extraCol   = "columns past the last expert land in the padding of the row of logits"
+	zeroWeight = "what it would copy meets the zero padding of the packed weight"
+	zeroTerm   = "what it would copy meets zeros that the other operand was padded with, or keys that are hidden"
+	firstTile  = "the first tile of keys lies inside the matrix"
+	spare      = "starts a copy that nobody reads, of weights that exist"
+	zeroSlot   = "the register of an element past the row's end is zero and adds nothing"
+	implied    = "the branch around it has the same condition"
+	neverZero  = "no gate is 0 in this launch; skipping saves work, not correctness"
+)
+
+var harmlessMutants = map[string]map[string]string{
+	"moe/0": {
+		"skip#5": extraCol, "skip#6": extraCol, "skip#7": extraCol, "skip#8": extraCol,
+		"skip#9": runs, "skip#21": runs, "skip#28": runs,
+		"skip#11": allLanes, "skip#16": implied, "skip#23": allLanes, "skip#24": allLanes,
+		"skip#13": elected, "skip#22": elected, "skip#29": elected,
+		"guard#0": inRange, "guard#1": inRange, "guard#2": inRange, "guard#8": inRange, "guard#9": inRange, "guard#10": inRange,
+	},
+	"moe/1": {"skip#0": runs, "skip#2": elected},
+	"moe/2": {"zerofill#0": zeroWeight, "zerofill#1": zeroWeight, "skip#3": spare, "skip#17": runs, "skip#20": runs},
+	"moe_decode/0": {
+		"skip#2": runs, "skip#3": runs, "skip#6": allLanes, "skip#1": allLanes, "skip#12": neverZero,
+		"skip#4": elected, "skip#8": elected, "skip#14": elected, "skip#19": elected,
+	},
+	"layernorm/0": {"skip#1": zeroSlot, "skip#2": elected, "skip#4": elected},
+	"attention/0": {
+		"skip#0": runs, "skip#1": runs, "skip#2": spare,
+		"zerofill#2": zeroTerm, "zerofill#3": zeroTerm, "zerofill#4": zeroTerm, "zerofill#5": zeroTerm,
+		"zerofill#6": firstTile, "zerofill#7": firstTile,
+	},
+}
+
+// TestMutants removes each barrier, wait, acquire and release order, and bounds predicate of our own kernels in turn;
+// the emulator or the output must tell.
+func TestMutants(t *testing.T) {
+	for name, build := range mutationCases {
+		t.Run(name, func(t *testing.T) {
+			c := build(t)
+			want, err := execute(t, c.op, c.dims, c.in, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, l := range c.op.Launches {
+				t.Run(fmt.Sprint(i), func(t *testing.T) {
+					harmless := harmlessMutants[fmt.Sprintf("%s/%d", name, i)]
+					whole := *l.Kernel
+					defer func() { *l.Kernel = whole }()
+					mutate.Check(t, whole.PTX, harmless, func(src string) error {
+						l.Kernel.PTX = src
+						got, err := execute(t, c.op, c.dims, c.in, 1)
+						if err != nil {
+							return err
+						}
+						for _, b := range c.op.Buffers {
+							if b.Role == Output && !bytes.Equal(got[b.Name], want[b.Name]) {
+								return fmt.Errorf("%s differs", b.Name)
+							}
+						}
+						return nil
+					})
+				})
+			}
+		})
+	}
+}
+
+var mutationCases = map[string]func(t *testing.T) mutationCase{
+	"gemm": func(t *testing.T) mutationCase {
+		g := Gemm{
+			M: Sym("m"), N: N(70), K: N(84), Weight: true, Tile: Tile{16, 64, 16, 1, 2, 3},
+			A: Matrix{DType: tensor.F32, Row: N(84), Col: N(1)}, B: Matrix{DType: tensor.F32, Row: N(70), Col: N(1)}, C: Matrix{DType: tensor.F32, Row: N(70), Col: N(1)},
+		}
+		return gemmMutation(t, g, tensor.F32, 17)
+	},
+	"gemm_bf16": func(t *testing.T) mutationCase {
+		g := Gemm{
+			M: Sym("m"), N: N(70), K: N(168), Weight: true, Math: Tensor16, Tile: Tile{32, 64, 32, 2, 2, 3},
+			A: Matrix{DType: tensor.BF16, Row: N(168), Col: N(1)}, B: Matrix{DType: tensor.BF16, Row: N(70), Col: N(1)}, C: Matrix{DType: tensor.BF16, Row: N(70), Col: N(1)},
+		}
+		return gemmMutation(t, g, tensor.BF16, 33)
+	},
+	"moe": func(t *testing.T) mutationCase {
+		s := MoE{Tokens: Sym("T"), D: 72, E: 40, G: 40, Dv: 20, K: 2, DType: tensor.F32, Activation: "relu"}
+		op, err := s.Prefill()
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := newMoEData(seeded(t), s, 67)
+		return mutationCase{op: op, dims: map[string]int64{"T": 67}, in: m.bytes(t, op)}
+	},
+	"moe_decode": func(t *testing.T) mutationCase {
+		s := MoE{Tokens: Sym("T"), D: 40, E: 40, G: 13, Dv: 20, K: 2, DType: tensor.F32, Activation: "relu"}
+		op, err := s.Decode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := newMoEData(seeded(t), s, 2)
+		return mutationCase{op: op, dims: map[string]int64{"T": 2}, in: m.bytes(t, op)}
+	},
+	"layernorm": func(t *testing.T) mutationCase {
+		k, err := Norm{Rows: Sym("T"), D: N(1100), DType: tensor.F32, Scale: tensor.F32, Beta: true, Eps: 1e-5}.Kernel()
+		all := Sym("T").MulN(1100)
+		op := single(t, k, err, map[string]Expr{"x": all, "y": all, "gamma": N(1100), "beta": N(1100)})
+		r := seeded(t)
+		return mutationCase{op: op, dims: map[string]int64{"T": 2}, in: map[string][]byte{
+			"x": packAs(tensor.F32, gauss(r, 2200)), "gamma": packAs(tensor.F32, gauss(r, 1100)), "beta": packAs(tensor.F32, gauss(r, 1100)),
+		}}
+	},
+	"attention": func(t *testing.T) mutationCase {
+		s := Attention{
+			Batch: N(1), Heads: 2, KVHeads: 2, Queries: Sym("s"), Keys: Sym("s"), HeadDim: 12, VHeadDim: 20, DType: tensor.F32, Scale: 0.3,
+		}
+		s.Q = Heads{Head: N(12), Row: N(24)}
+		s.K, s.V = s.Q, Heads{Head: N(20), Row: N(40)}
+		s.Y = s.V
+		k, err := s.Kernel()
+		op := single(t, k, err, map[string]Expr{"q": Sym("s").MulN(24), "k": Sym("s").MulN(24), "v": Sym("s").MulN(40), "y": Sym("s").MulN(40)})
+		r := seeded(t)
+		const n = 131
+		return mutationCase{op: op, dims: map[string]int64{"s": n}, in: map[string][]byte{
+			"q": packAs(tensor.F32, gauss(r, n*24)), "k": packAs(tensor.F32, gauss(r, n*24)), "v": packAs(tensor.F32, gauss(r, n*40)),
+		}}
+	},
+}
+
+func gemmMutation(t *testing.T, g Gemm, dt tensor.DType, m int) mutationCase {
+	n, _ := g.N.Const()
+	k, _ := g.K.Const()
+	p, err := g.Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	kern, err := g.Kernel()
+	op := single(t, kern, err, map[string]Expr{"a": g.M.Mul(g.K), "b": N(p.Elems), "c": g.M.Mul(g.N)})
+	r := seeded(t)
+	w, err := p.Bytes(gauss(r, int(n*k)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return mutationCase{op: op, dims: map[string]int64{"m": int64(m)}, in: map[string][]byte{"a": packAs(dt, gauss(r, m*int(k))), "b": w}}
+}
+
+// TestOrderOfBlocks: the same bits come out whatever the order in which blocks and warps run.
+func TestOrderOfBlocks(t *testing.T) {
+	s := MoE{Tokens: Sym("T"), D: 24, E: 6, G: 200, Dv: 20, K: 3, DType: tensor.F32, Activation: "relu", OBias: true}
+	prefill, err := s.Prefill()
+	if err != nil {
+		t.Fatal(err)
+	}
+	decode, err := s.Decode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, op := range []*Op{prefill, decode} {
+		m := newMoEData(seeded(t), s, 41)
+		in, dims := m.bytes(t, op), map[string]int64{"T": 41}
+		var first []byte
+		for seed := range uint64(6) {
+			out, err := execute(t, op, dims, in, seed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if first == nil {
+				first = out["y"]
+			} else if !bytes.Equal(first, out["y"]) {
+				t.Errorf("%s: seed %d gives other bits than seed 0", op.Name, seed)
+			}
+		}
+	}
+}
