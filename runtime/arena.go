@@ -29,12 +29,12 @@ const arenaAlign = 64
 
 // layout gives every value its place. Arena values share memory when their lives do
 // not overlap: each takes the lowest gap that fits, in order of the steps.
-func (in *instance) layout() (slots []slot, size int) {
-	fn := in.fn
+func (in *Instance) layout() (slots []slot, size int) {
+	fn := in.Fn
 	slots = make([]slot, len(fn.Values))
 	for i := range slots {
 		slots[i].root = i
-		if in.known[i] != nil || fn.Values[i].Const >= 0 {
+		if in.Known[i] != nil || fn.Values[i].Const >= 0 {
 			slots[i].kind = slotKnown
 		}
 	}
@@ -45,11 +45,11 @@ func (in *instance) layout() (slots []slot, size int) {
 	for _, v := range fn.Outputs {
 		isOut[v] = true
 	}
-	// first and last are positions in in.steps.
+	// first and last are positions in in.Steps.
 	first := make([]int, len(fn.Values))
 	last := make([]int, len(fn.Values))
 	var placed []int
-	for pos, si := range in.steps {
+	for pos, si := range in.Steps {
 		st := fn.Steps[si]
 		for _, v := range st.In {
 			if v >= 0 {
@@ -62,7 +62,7 @@ func (in *instance) layout() (slots []slot, size int) {
 			}
 			first[v], last[v] = pos, pos
 			switch {
-			case in.dynamic[pos]:
+			case in.Dynamic[pos]:
 				slots[v].kind = slotHeap
 			case st.Kernel == plan.KernelView && !isOut[v] && slots[st.In[0]].kind != slotHeap:
 				slots[v].kind, slots[v].root = slotView, slots[st.In[0]].root
@@ -77,8 +77,8 @@ func (in *instance) layout() (slots []slot, size int) {
 	type block struct{ off, size, last int }
 	var live []block
 	for _, v := range placed {
-		shape, _ := in.types[v].Static()
-		n := (tensor.NumElems(shape)*in.types[v].DType.Size() + arenaAlign - 1) &^ (arenaAlign - 1)
+		shape, _ := in.Types[v].Static()
+		n := (tensor.NumElems(shape)*in.Types[v].DType.Size() + arenaAlign - 1) &^ (arenaAlign - 1)
 		if n == 0 {
 			n = arenaAlign
 		}

@@ -70,7 +70,7 @@ func (s *Session) prepare(fun *function, key string, p *prepared, ins []*tensor.
 					types[i] = ir.TypeOf(t)
 				}
 			}
-			inst, err := s.instantiate(fun.fn, types)
+			inst, err := Instantiate(s.program, fun.fn, types, 0)
 			if err != nil {
 				return nil, err
 			}
@@ -134,19 +134,19 @@ const (
 )
 
 func (s *Session) newExecution(p *prepared) (*execution, error) {
-	in, fn := p.inst, p.inst.fn
+	in, fn := p.inst, p.inst.Fn
 	ex := &execution{s: s, prep: p, vals: make([]*tensor.Tensor, len(fn.Values))}
 	scratch := 0
-	for pos, si := range in.steps {
+	for pos, si := range in.Steps {
 		st := fn.Steps[si]
 		c := call{st: st}
 		switch {
-		case in.dynamic[pos]:
+		case in.Dynamic[pos]:
 			c.kind = callDynamic
 		case st.Kernel == plan.KernelView && st.Out[0] >= 0 && p.slots[st.Out[0]].kind == slotView:
 			c.kind = callView
 		default:
-			b, err := s.device.Bind(ex.binding(st, in.types))
+			b, err := s.device.Bind(ex.binding(st, in.Types))
 			if err != nil {
 				return nil, stepError(st, err)
 			}
@@ -164,19 +164,19 @@ func (s *Session) newExecution(p *prepared) (*execution, error) {
 	for v := range fn.Values {
 		switch sl := p.slots[v]; sl.kind {
 		case slotKnown:
-			ex.vals[v] = in.known[v]
+			ex.vals[v] = in.Known[v]
 			if ex.vals[v] == nil {
 				ex.vals[v] = s.program.Consts[fn.Values[v].Const].Data
 			}
 		case slotArena:
-			t, err := ex.place(in.types[v], arena[sl.offset:])
+			t, err := ex.place(in.Types[v], arena[sl.offset:])
 			if err != nil {
 				return nil, err
 			}
 			ex.vals[v] = t
 		case slotView:
 			if root := p.slots[v].root; p.slots[root].kind == slotArena {
-				t, err := ex.place(in.types[v], arena[p.slots[root].offset:])
+				t, err := ex.place(in.Types[v], arena[p.slots[root].offset:])
 				if err != nil {
 					return nil, err
 				}
@@ -198,7 +198,7 @@ func (ex *execution) place(t ir.Type, mem []byte) (*tensor.Tensor, error) {
 }
 
 func (ex *execution) binding(st *plan.Step, types []ir.Type) *cpu.Binding {
-	fn := ex.prep.inst.fn
+	fn := ex.prep.inst.Fn
 	b := &cpu.Binding{
 		Step: st, Device: ex.s.device,
 		Ins: make([]ir.Type, len(st.In)), Outs: make([]ir.Type, len(st.Out)),
@@ -212,7 +212,7 @@ func (ex *execution) binding(st *plan.Step, types []ir.Type) *cpu.Binding {
 		if c := fn.Values[v].Const; c >= 0 {
 			b.Consts[i], b.Layouts[i] = ex.s.program.Consts[c].Data, ex.s.program.Consts[c].Layout
 		} else {
-			b.Consts[i] = ex.prep.inst.known[v]
+			b.Consts[i] = ex.prep.inst.Known[v]
 		}
 	}
 	for i, v := range st.Out {
@@ -225,7 +225,7 @@ func (ex *execution) binding(st *plan.Step, types []ir.Type) *cpu.Binding {
 
 // run executes the steps once.
 func (ex *execution) run(ctx context.Context, ins, outs []*tensor.Tensor, obs *Observer) error {
-	p, fn := ex.prep, ex.prep.inst.fn
+	p, fn := ex.prep, ex.prep.inst.Fn
 	defer func() {
 		for _, v := range ex.heap {
 			ex.vals[v] = nil
@@ -238,7 +238,7 @@ func (ex *execution) run(ctx context.Context, ins, outs []*tensor.Tensor, obs *O
 		if p.slots[v].kind != slotOutput || ex.vals[v] != nil {
 			continue
 		}
-		want := p.inst.types[v]
+		want := p.inst.Types[v]
 		if !fits(outs[i], want) || slices.Contains(ins, outs[i]) {
 			shape, _ := want.Static()
 			if n, ok := tensor.CheckedElems(shape); !ok || ex.s.opt.MaxElems > 0 && n > ex.s.opt.MaxElems {
@@ -308,7 +308,7 @@ func (ex *execution) observe(obs *Observer, st *plan.Step, start time.Time) {
 	}
 	for _, v := range st.Out {
 		if v >= 0 && ex.vals[v] != nil {
-			obs.Value(ex.prep.inst.fn.Values[v].Name, ex.vals[v])
+			obs.Value(ex.prep.inst.Fn.Values[v].Name, ex.vals[v])
 		}
 	}
 }
@@ -319,7 +319,7 @@ func (ex *execution) step(ctx context.Context, c *call) error {
 		v := c.st.Out[0]
 		if ex.vals[v] == nil {
 			src := ex.vals[c.st.In[0]]
-			shape, _ := ex.prep.inst.types[v].Static()
+			shape, _ := ex.prep.inst.Types[v].Static()
 			ex.vals[v] = src.Reshape(shape...)
 		}
 		return nil
@@ -353,8 +353,8 @@ func (ex *execution) dynamic(ctx context.Context, c *call) error {
 		}
 		ins[i] = ex.vals[v]
 		types[v] = ir.TypeOf(ins[i])
-		if ci := ex.prep.inst.fn.Values[v].Const; ci >= 0 {
-			types[v] = ex.prep.inst.types[v]
+		if ci := ex.prep.inst.Fn.Values[v].Const; ci >= 0 {
+			types[v] = ex.prep.inst.Types[v]
 		}
 	}
 	if st.Kernel != plan.KernelRef && st.Kernel != plan.KernelView {
@@ -394,7 +394,7 @@ func (ex *execution) dynamic(ctx context.Context, c *call) error {
 	}
 	for i, v := range st.Out {
 		if v >= 0 {
-			ev.OutTypes[i] = ex.prep.inst.fn.Values[v].Type
+			ev.OutTypes[i] = ex.prep.inst.Fn.Values[v].Type
 		}
 	}
 	if len(st.Subs) > 0 {

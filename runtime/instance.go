@@ -8,48 +8,55 @@ import (
 	"github.com/seed-c851cfd2/moec/ir/tensor"
 )
 
-// instance is a function of the program with known input shapes: every value's type
+// Instance is a function of the program with known input shapes: every value's type
 // where it follows from those shapes, the values that shapes alone decide, and the
 // steps that remain to be run.
-type instance struct {
-	fn    *plan.Func
-	types []ir.Type        // per value; not static for what only the data decides
-	known []*tensor.Tensor // per value: constants and what shapes alone decide
-	steps []int            // indices of the steps to run
-	// dynamic marks the steps (by position in steps) whose output shapes depend on data:
+type Instance struct {
+	Fn    *plan.Func
+	Types []ir.Type        // per value; not static for what only the data decides
+	Known []*tensor.Tensor // per value: constants and what shapes alone decide
+	Steps []int            // indices of the steps to run
+	// Dynamic marks the steps (by position in Steps) whose output shapes depend on data:
 	// their outputs live on the heap.
-	dynamic []bool
+	Dynamic []bool
+
+	limit int // elements of a value computed here
 }
 
 // knownLimit bounds the elements of values computed when a shape is instantiated:
 // shape arithmetic is tiny, and anything larger is work for every run.
 const knownLimit = 1 << 16
 
-// instantiate settles what the input types and known inputs decide.
-func (s *Session) instantiate(fn *plan.Func, ins []ir.Type) (*instance, error) {
-	in := &instance{
-		fn:    fn,
-		types: make([]ir.Type, len(fn.Values)),
-		known: make([]*tensor.Tensor, len(fn.Values)),
+// Instantiate settles what the input types and constants decide. Values of up to limit
+// elements that shapes alone decide are computed; 0 stands for the bound of sessions on the CPU.
+func Instantiate(p *plan.Program, fn *plan.Func, ins []ir.Type, limit int) (*Instance, error) {
+	if limit == 0 {
+		limit = knownLimit
+	}
+	in := &Instance{
+		Fn:    fn,
+		Types: make([]ir.Type, len(fn.Values)),
+		Known: make([]*tensor.Tensor, len(fn.Values)),
+		limit: limit,
 	}
 	for i, v := range fn.Values {
 		if v.Const < 0 {
 			continue
 		}
-		c := s.program.Consts[v.Const]
-		in.types[i] = ir.MakeType(c.DType, ir.Dims(c.Shape...)...)
+		c := p.Consts[v.Const]
+		in.Types[i] = ir.MakeType(c.DType, ir.Dims(c.Shape...)...)
 		if c.Layout == "" {
-			in.known[i] = c.Data
+			in.Known[i] = c.Data
 		}
 	}
 	for i, v := range fn.Inputs {
-		in.types[v] = ins[i]
+		in.Types[v] = ins[i]
 	}
 	isDynamic := make([]bool, len(fn.Values))
 	for si, st := range fn.Steps {
 		c := in.inferCtx(st)
 		c.Sub = func(i int, sub []ir.Type) ([]ir.Type, error) {
-			return s.inferSub(in, st, i, sub)
+			return inferSub(p, in, st, i, sub)
 		}
 		if st.Op.Infer != nil {
 			if err := st.Op.Infer(c); err != nil {
@@ -67,7 +74,7 @@ func (s *Session) instantiate(fn *plan.Func, ins []ir.Type) (*instance, error) {
 			if v < 0 {
 				continue
 			}
-			in.types[v] = c.Outs[i]
+			in.Types[v] = c.Outs[i]
 			if _, ok := c.Outs[i].Static(); !ok || c.Outs[i].DType == tensor.String {
 				dyn = true
 			}
@@ -77,13 +84,13 @@ func (s *Session) instantiate(fn *plan.Func, ins []ir.Type) (*instance, error) {
 				isDynamic[v] = dyn
 			}
 		}
-		in.steps = append(in.steps, si)
-		in.dynamic = append(in.dynamic, dyn)
+		in.Steps = append(in.Steps, si)
+		in.Dynamic = append(in.Dynamic, dyn)
 	}
 	return in, nil
 }
 
-func (in *instance) inferCtx(st *plan.Step) *ir.InferCtx {
+func (in *Instance) inferCtx(st *plan.Step) *ir.InferCtx {
 	own := len(st.In) - st.Captures
 	c := &ir.InferCtx{
 		Attrs:  st.Attrs,
@@ -94,7 +101,7 @@ func (in *instance) inferCtx(st *plan.Step) *ir.InferCtx {
 	}
 	for i, v := range st.In[:own] {
 		if v >= 0 {
-			c.Ins[i], c.Consts[i] = in.types[v], in.known[v]
+			c.Ins[i], c.Consts[i] = in.Types[v], in.Known[v]
 		}
 	}
 	return c
@@ -102,7 +109,7 @@ func (in *instance) inferCtx(st *plan.Step) *ir.InferCtx {
 
 // settle computes a step's outputs now if shapes alone decide them, and reports
 // whether they all are known.
-func (in *instance) settle(st *plan.Step, c *ir.InferCtx) bool {
+func (in *Instance) settle(st *plan.Step, c *ir.InferCtx) bool {
 	if st.Op.Random || len(st.Subs) > 0 || st.Kernel != plan.KernelRef && st.Kernel != plan.KernelView {
 		return false
 	}
@@ -114,7 +121,7 @@ func (in *instance) settle(st *plan.Step, c *ir.InferCtx) bool {
 			continue
 		}
 		shape, ok := c.Outs[i].Static()
-		if !ok || tensor.NumElems(shape) > knownLimit {
+		if !ok || tensor.NumElems(shape) > in.limit {
 			small = false
 		}
 		if ok && i < len(c.OutSyms) {
@@ -131,11 +138,11 @@ func (in *instance) settle(st *plan.Step, c *ir.InferCtx) bool {
 			if v < 0 {
 				continue
 			}
-			if ins[i] = in.known[v]; ins[i] == nil {
+			if ins[i] = in.Known[v]; ins[i] == nil {
 				return false
 			}
 		}
-		ev := &ir.EvalCtx{Attrs: st.Attrs, Ins: ins, Outs: outs, Want: wanted(st), MaxElems: knownLimit}
+		ev := &ir.EvalCtx{Attrs: st.Attrs, Ins: ins, Outs: outs, Want: wanted(st), MaxElems: in.limit}
 		if st.Op.Eval == nil || st.Op.Eval(ev) != nil {
 			return false // the run will meet the same error, and report it
 		}
@@ -145,7 +152,7 @@ func (in *instance) settle(st *plan.Step, c *ir.InferCtx) bool {
 			if outs[i] == nil {
 				return false
 			}
-			in.known[v], in.types[v] = outs[i], ir.TypeOf(outs[i])
+			in.Known[v], in.Types[v] = outs[i], ir.TypeOf(outs[i])
 		}
 	}
 	return true
@@ -182,22 +189,22 @@ func fromDims(dt tensor.DType, shape []int, dims []ir.Dim) *tensor.Tensor {
 }
 
 // inferSub infers a body's output types for given input types; captures are added.
-func (s *Session) inferSub(outer *instance, st *plan.Step, i int, sub []ir.Type) ([]ir.Type, error) {
-	fn := s.program.Funcs[st.Subs[i]]
+func inferSub(p *plan.Program, outer *Instance, st *plan.Step, i int, sub []ir.Type) ([]ir.Type, error) {
+	fn := p.Funcs[st.Subs[i]]
 	ins := append([]ir.Type(nil), sub...)
 	for _, v := range st.In[len(st.In)-st.Captures:] {
-		ins = append(ins, outer.types[v])
+		ins = append(ins, outer.Types[v])
 	}
 	if len(ins) != len(fn.Inputs) {
 		return nil, fmt.Errorf("%w: body %q takes %d inputs, is given %d", ir.ErrGraph, fn.Name, len(fn.Inputs), len(ins))
 	}
-	in, err := s.instantiate(fn, ins)
+	in, err := Instantiate(p, fn, ins, outer.limit)
 	if err != nil {
 		return nil, err
 	}
 	outs := make([]ir.Type, len(fn.Outputs))
 	for j, v := range fn.Outputs {
-		outs[j] = in.types[v]
+		outs[j] = in.Types[v]
 	}
 	return outs, nil
 }
@@ -209,6 +216,9 @@ func wanted(st *plan.Step) []bool {
 	}
 	return w
 }
+
+// StepError names the step that an error comes from.
+func StepError(st *plan.Step, err error) error { return stepError(st, err) }
 
 func stepError(st *plan.Step, err error) error {
 	origin := st.Origin

@@ -80,12 +80,13 @@ type Port struct {
 }
 
 // Inputs lists the program's inputs in order.
-func (s *Session) Inputs() []Port { return ports(s.program.Main(), s.program.Main().Inputs) }
+func (s *Session) Inputs() []Port { return Ports(s.program.Main(), s.program.Main().Inputs) }
 
 // Outputs lists the program's outputs in order.
-func (s *Session) Outputs() []Port { return ports(s.program.Main(), s.program.Main().Outputs) }
+func (s *Session) Outputs() []Port { return Ports(s.program.Main(), s.program.Main().Outputs) }
 
-func ports(fn *plan.Func, ids []int) []Port {
+// Ports describes values of a function.
+func Ports(fn *plan.Func, ids []int) []Port {
 	out := make([]Port, len(ids))
 	for i, v := range ids {
 		out[i] = Port{fn.Values[v].Name, fn.Values[v].Type}
@@ -96,25 +97,7 @@ func ports(fn *plan.Func, ids []int) []Port {
 // Run runs the program on inputs by name and returns its outputs by name. Inputs are
 // not changed and may be reused at once; outputs belong to the caller.
 func (s *Session) Run(ctx context.Context, in map[string]*tensor.Tensor) (map[string]*tensor.Tensor, error) {
-	ports := s.Inputs()
-	ins := make([]*tensor.Tensor, len(ports))
-	for i, p := range ports {
-		if ins[i] = in[p.Name]; ins[i] == nil {
-			return nil, fmt.Errorf("%w: input %q (%s) is missing", ir.ErrInput, p.Name, p.Type)
-		}
-	}
-	if len(in) > len(ports) {
-		return nil, fmt.Errorf("%w: the model has no input %s; its inputs are %s", ir.ErrInput, unknownNames(in, ports), portNames(ports))
-	}
-	outs := make([]*tensor.Tensor, len(s.program.Main().Outputs))
-	if err := s.RunTo(ctx, ins, outs, nil); err != nil {
-		return nil, err
-	}
-	m := make(map[string]*tensor.Tensor, len(outs))
-	for i, p := range s.Outputs() {
-		m[p.Name] = outs[i]
-	}
-	return m, nil
+	return Named(in, s.Inputs(), s.Outputs(), func(ins, outs []*tensor.Tensor) error { return s.RunTo(ctx, ins, outs, nil) })
 }
 
 // Observer sees a run step by step. Its methods are called on the goroutine that runs.
@@ -134,15 +117,15 @@ func (s *Session) RunTo(ctx context.Context, ins, outs []*tensor.Tensor, obs *Ob
 	if len(ins) != len(main.Inputs) || len(outs) != len(main.Outputs) {
 		return fmt.Errorf("%w: got %d inputs and %d outputs, the model has %d and %d", ir.ErrInput, len(ins), len(outs), len(main.Inputs), len(main.Outputs))
 	}
-	if err := checkInputs(main, ins); err != nil {
+	if err := CheckInputs(main, ins); err != nil {
 		return err
 	}
 	return s.call(ctx, 0, ins, outs, obs)
 }
 
-// checkInputs holds inputs to the declared types: element type, rank, known sizes, and
-// one size per name.
-func checkInputs(fn *plan.Func, ins []*tensor.Tensor) error {
+// CheckInputs holds inputs to the declared types of a function: element type, rank, known
+// sizes, and one size per name. Errors wrap ir.ErrInput.
+func CheckInputs(fn *plan.Func, ins []*tensor.Tensor) error {
 	var names map[string]int
 	for i, v := range fn.Inputs {
 		p, t := &fn.Values[v], ins[i]
@@ -177,6 +160,33 @@ func checkInputs(fn *plan.Func, ins []*tensor.Tensor) error {
 		}
 	}
 	return nil
+}
+
+// Named runs an ordered run function on inputs by name, and gives its outputs by name.
+func Named(in map[string]*tensor.Tensor, inputs, outputs []Port, run func(ins, outs []*tensor.Tensor) error) (map[string]*tensor.Tensor, error) {
+	ins := make([]*tensor.Tensor, len(inputs))
+	for i, p := range inputs {
+		if ins[i] = in[p.Name]; ins[i] == nil {
+			return nil, fmt.Errorf("%w: input %q (%s) is missing", ir.ErrInput, p.Name, p.Type)
+		}
+	}
+	if len(in) > len(inputs) {
+		return nil, fmt.Errorf("%w: the model has no input %s; its inputs are %s", ir.ErrInput, unknownNames(in, inputs), portNames(inputs))
+	}
+	outs := make([]*tensor.Tensor, len(outputs))
+	if err := run(ins, outs); err != nil {
+		return nil, err
+	}
+	m := make(map[string]*tensor.Tensor, len(outs))
+	for i, p := range outputs {
+		m[p.Name] = outs[i]
+	}
+	return m, nil
+}
+
+// RunFunc runs one function of the program, such as a body of a Loop, with inputs and outputs in order.
+func (s *Session) RunFunc(ctx context.Context, f int, ins, outs []*tensor.Tensor) error {
+	return s.call(ctx, f, ins, outs, nil)
 }
 
 func unknownNames(in map[string]*tensor.Tensor, ports []Port) string {
@@ -215,7 +225,7 @@ type function struct {
 // prepared is an instance with the idle executions of it.
 type prepared struct {
 	key   string
-	inst  *instance
+	inst  *Instance
 	slots []slot
 	size  int
 	idle  []*execution

@@ -21,14 +21,14 @@ func (s *Session) Stats(ins []*tensor.Tensor) (Stats, error) {
 	for i, t := range ins {
 		types[i] = ir.TypeOf(t)
 	}
-	in, err := s.instantiate(s.program.Main(), types)
+	in, err := Instantiate(s.program, s.program.Main(), types, 0)
 	if err != nil {
 		return Stats{}, err
 	}
 	_, size := in.layout()
-	st := Stats{ArenaBytes: int64(size), WeightBytes: s.program.WeightBytes(), Steps: len(in.steps)}
-	for pos, si := range in.steps {
-		if in.dynamic[pos] {
+	st := Stats{ArenaBytes: int64(size), WeightBytes: s.program.WeightBytes(), Steps: len(in.Steps)}
+	for pos, si := range in.Steps {
+		if in.Dynamic[pos] {
 			continue
 		}
 		c := in.cost(si)
@@ -38,20 +38,20 @@ func (s *Session) Stats(ins []*tensor.Tensor) (Stats, error) {
 	return st, nil
 }
 
-func (in *instance) cost(si int) ir.Cost {
-	step := in.fn.Steps[si]
+func (in *Instance) cost(si int) ir.Cost {
+	step := in.Fn.Steps[si]
 	c := &ir.CostCtx{Attrs: step.Attrs}
 	for _, v := range step.In {
 		t := ir.Type{}
 		if v >= 0 {
-			t = in.types[v]
+			t = in.Types[v]
 		}
 		c.Ins = append(c.Ins, t)
 	}
 	for _, v := range step.Out {
 		t := ir.Type{}
 		if v >= 0 {
-			t = in.types[v]
+			t = in.Types[v]
 		}
 		c.Outs = append(c.Outs, t)
 	}

@@ -69,7 +69,7 @@ func decodeConst(jc jsonConst, data []byte) (*Const, error) {
 }
 
 func decodeFunc(p *Program, jf jsonFunc, self, funcs int, ops ir.OpSet) (*Func, error) {
-	f := &Func{Name: jf.Name, Inputs: jf.Inputs, Outputs: jf.Outputs}
+	f := &Func{Name: jf.Name, Inputs: jf.Inputs, Outputs: jf.Outputs, Symbols: jf.Symbols}
 	for _, jv := range jf.Values {
 		v, err := decodeValue(jv, len(p.Consts))
 		if err != nil {
@@ -90,7 +90,7 @@ func decodeFunc(p *Program, jf jsonFunc, self, funcs int, ops ir.OpSet) (*Func, 
 	for _, js := range jf.Steps {
 		s := &Step{
 			Name: js.Name, Kernel: js.Kernel, In: js.In, Out: js.Out, Subs: js.Subs,
-			Captures: js.Captures, Origin: js.Origin, Note: js.Note, Launches: js.Launches,
+			Captures: js.Captures, Origin: js.Origin, Note: js.Note, Launches: js.Launches, Temps: js.Temps,
 		}
 		if s.Op = ops.Lookup(js.Domain, js.Op); s.Op == nil {
 			return nil, fmt.Errorf("%w: step %q: this moec does not know the op %q", ErrFormat, js.Name, js.Op)
@@ -121,6 +121,9 @@ func decodeFunc(p *Program, jf jsonFunc, self, funcs int, ops ir.OpSet) (*Func, 
 			return nil, fmt.Errorf("%w: step %q has %d inputs, %d of them captures", ErrFormat, js.Name, len(s.In), s.Captures)
 		}
 		f.Steps = append(f.Steps, s)
+	}
+	if err := checkLaunches(p, f); err != nil {
+		return nil, err
 	}
 	for _, i := range f.Outputs {
 		if i < 0 || i >= len(f.Values) || !ready[i] {

@@ -36,6 +36,7 @@ type jsonFunc struct {
 	Inputs  []int       `json:"inputs"`
 	Outputs []int       `json:"outputs"`
 	Steps   []jsonStep  `json:"steps"`
+	Symbols []Symbol    `json:"symbols,omitempty"`
 }
 
 type jsonValue struct {
@@ -58,6 +59,7 @@ type jsonStep struct {
 	Origin   []string   `json:"origin,omitempty"`
 	Note     string     `json:"note,omitempty"`
 	Launches []Launch   `json:"launches,omitempty"`
+	Temps    []Temp     `json:"temps,omitempty"`
 }
 
 // jsonAttr is an attribute with its type as the key of its value. Floats are text, so
@@ -196,7 +198,7 @@ func encodeProgram(p *Program) (_ []byte, consts []*Const, err error) {
 	consts = append(consts, p.Consts...)
 	all := &Program{Consts: consts}
 	for _, f := range p.Funcs {
-		jf := jsonFunc{Name: f.Name, Inputs: nonNil(f.Inputs), Outputs: nonNil(f.Outputs)}
+		jf := jsonFunc{Name: f.Name, Inputs: nonNil(f.Inputs), Outputs: nonNil(f.Outputs), Symbols: f.Symbols}
 		for _, v := range f.Values {
 			jf.Values = append(jf.Values, encodeValue(v))
 		}
@@ -209,7 +211,7 @@ func encodeProgram(p *Program) (_ []byte, consts []*Const, err error) {
 			jf.Steps = append(jf.Steps, jsonStep{
 				Name: s.Name, Op: s.Op.Name, Domain: s.Op.Domain, Attrs: attrs, Kernel: s.Kernel,
 				In: nonNil(s.In), Out: nonNil(s.Out), Subs: s.Subs, Captures: s.Captures,
-				Origin: s.Origin, Note: s.Note, Launches: s.Launches,
+				Origin: s.Origin, Note: s.Note, Launches: s.Launches, Temps: s.Temps,
 			})
 		}
 		jp.Funcs = append(jp.Funcs, jf)

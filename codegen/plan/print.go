@@ -36,6 +36,9 @@ func printFunc(w io.Writer, p *Program, i int, f *Func) {
 	for _, v := range f.Outputs {
 		fmt.Fprintf(w, "  output v%-4d %s %q\n", v, f.Values[v].Type, f.Values[v].Name)
 	}
+	for _, s := range f.Symbols {
+		fmt.Fprintf(w, "  symbol %s = v%d axis %d\n", s.Name, s.Value, s.Axis)
+	}
 	for _, s := range f.Steps {
 		fmt.Fprintf(w, "  %s = %s", valueList(f, s.Out, true), s.Kernel)
 		if s.Kernel != s.Op.String() {
@@ -56,9 +59,22 @@ func printFunc(w io.Writer, p *Program, i int, f *Func) {
 		}
 		fmt.Fprintln(w)
 		for _, l := range s.Launches {
-			fmt.Fprintf(w, "    launch %s grid=%s block=%v shared=%d (%s)", l.Kernel, strings.Join(l.Grid[:], ","), l.Block, l.Shared, strings.Join(l.Args, " "))
+			fmt.Fprintf(w, "    launch %s grid=%s block=%d shared=%d (%s)", l.Kernel, strings.Join(l.Grid[:], ","), l.Block, l.Shared, strings.Join(l.Args, " "))
+			if l.FLOPs != "" {
+				fmt.Fprintf(w, " flops=%s", l.FLOPs)
+			}
+			if l.Bytes != "" {
+				fmt.Fprintf(w, " bytes=%s", l.Bytes)
+			}
 			if l.Note != "" {
 				fmt.Fprintf(w, "  ; %s", l.Note)
+			}
+			fmt.Fprintln(w)
+		}
+		for i, t := range s.Temps {
+			fmt.Fprintf(w, "    temp t%d bytes=%s", i, t.Bytes)
+			if t.Zero {
+				fmt.Fprint(w, " zeroed once")
 			}
 			fmt.Fprintln(w)
 		}

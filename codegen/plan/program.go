@@ -24,7 +24,27 @@ const (
 	KernelRef = "ref"
 	// KernelView makes the output another shape of the first input's memory.
 	KernelView = "view"
+	// KernelLaunch runs the step's Launches on the device.
+	KernelLaunch = "launch"
+	// KernelInside marks a step that a later step's launches compute along the way: its outputs never reach
+	// memory.
+	KernelInside = "inside"
 )
+
+// Stored is the element type in which a device keeps values of type dt: programs of 16-bit precision keep f32
+// values in 16 bits.
+func (t Target) Stored(dt tensor.DType) tensor.DType {
+	if dt != tensor.F32 || t.Device != "cuda" {
+		return dt
+	}
+	switch t.Precision {
+	case "bf16":
+		return tensor.BF16
+	case "f16":
+		return tensor.F16
+	}
+	return dt
+}
 
 // Program is a compiled model.
 type Program struct {
@@ -77,6 +97,8 @@ type Func struct {
 	Inputs  []int // indices into Values
 	Outputs []int
 	Steps   []*Step
+	// Symbols are the run-time dimensions that the launches' expressions are over; empty on the CPU.
+	Symbols []Symbol
 }
 
 // Value is a slot that a step fills, an input, or a constant.
@@ -98,21 +120,40 @@ type Step struct {
 	Captures int   // how many of In are passed on to the Subs
 	Origin   []string
 	Note     string // why this kernel: printed with the plan
-	// Launches are what a device target runs for this step; empty on the CPU.
+	// Launches are what a device target runs for this step, in order; empty on the CPU.
 	Launches []Launch
+	// Temps are the pieces of device memory that the launches share, "t0", "t1", ... in their arguments.
+	Temps []Temp
 }
 
-// Launch is one kernel launch of a device program.
+// Launch is one kernel launch of a device program. Expressions are over the function's Symbols, in the form that
+// codegen/plan/expr parses.
 type Launch struct {
-	Module string    `json:"module"`          // name of the Module
-	Kernel string    `json:"kernel"`          // entry point
-	Grid   [3]string `json:"grid"`            // expressions over the step's dims, see Expr
-	Block  [3]int    `json:"block"`           // threads
-	Shared int       `json:"shared"`          // dynamic shared memory, bytes
-	Args   []string  `json:"args"`            // "in0", "out0", "scratch0", or a "u32:EXPR"
-	Note   string    `json:"note,omitempty"`  // reason and bound
-	Bytes  string    `json:"bytes,omitempty"` // bytes moved, an expression
-	FLOPs  string    `json:"flops,omitempty"` // floating-point operations, an expression
+	Module string    `json:"module"` // name of the Module
+	Kernel string    `json:"kernel"` // entry point
+	Grid   [3]string `json:"grid"`   // expressions: blocks; a launch with an empty grid is skipped
+	Block  int       `json:"block"`  // threads
+	Shared int       `json:"shared"` // dynamic shared memory, bytes
+	// Args are the kernel's parameters in order: "v12" is the memory of value 12 of the function, "t0" a Temp of
+	// the step, "u32:EXPR" a number.
+	Args  []string `json:"args"`
+	Note  string   `json:"note,omitempty"`  // reason and bound
+	Bytes string   `json:"bytes,omitempty"` // bytes that must move between device memory and the chip, an expression
+	FLOPs string   `json:"flops,omitempty"` // floating-point operations, an expression
+}
+
+// Temp is device memory that lives while a step's launches run, or, when Zero, that is zeroed once, belongs to
+// the step alone, and is left zero by every run.
+type Temp struct {
+	Bytes string `json:"bytes"` // an expression
+	Zero  bool   `json:"zero,omitempty"`
+}
+
+// Symbol names a dimension: that of axis Axis of value Value.
+type Symbol struct {
+	Name  string `json:"name"`
+	Value int    `json:"value"`
+	Axis  int    `json:"axis"`
 }
 
 // Main is the model's own function.

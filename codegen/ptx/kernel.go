@@ -103,8 +103,8 @@ func (b *builder) dim(e Expr) asm.U32 {
 		return v
 	}
 	name := "n"
-	if len(e.terms) == 1 && e.terms[0].coef == 1 && len(e.terms[0].atoms) == 1 && e.terms[0].atoms[0].args == nil {
-		name = identifier(e.terms[0].atoms[0].name)
+	if s, ok := e.Symbol(); ok {
+		name = identifier(s)
 	}
 	name = fmt.Sprintf("%s_%d", name, len(b.k.Params))
 	b.k.Params = append(b.k.Params, Param{Name: name, Scalar: true, Value: e})

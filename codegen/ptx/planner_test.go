@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seed-c851cfd2/moec/codegen/plan/expr"
+
 	"github.com/seed-c851cfd2/moec/ir/tensor"
 )
 
@@ -128,13 +130,13 @@ func TestExpr(t *testing.T) {
 		if err != nil || got != c.want {
 			t.Errorf("%s = %d, %v; want %d", c.e, got, err, c.want)
 		}
-		back, err := ParseExpr(c.e.String())
+		back, err := expr.Parse(c.e.String())
 		if err != nil || !back.Equal(c.e) {
 			t.Errorf("%s parses as %s, %v", c.e, back, err)
 		}
 	}
 	for _, bad := range []string{"", "2*", "ceildiv(a,0)", "ceildiv(a,b)", "f(a,b)", "min(a)", "a b)", "a)"} {
-		if e, err := ParseExpr(bad); err == nil {
+		if e, err := expr.Parse(bad); err == nil {
 			t.Errorf("%q parses as %s", bad, e)
 		}
 	}

@@ -1,0 +1,82 @@
+package plan
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/seed-c851cfd2/moec/codegen/plan/expr"
+)
+
+// Arg is a parsed argument of a launch.
+type Arg struct {
+	Value int       // index into Func.Values, or -1
+	Temp  int       // index into Step.Temps, or -1
+	Expr  expr.Expr // of a number, when both are -1
+}
+
+// ParseArg reads an argument of a launch.
+func ParseArg(s string) (Arg, error) {
+	if e, ok := strings.CutPrefix(s, "u32:"); ok {
+		x, err := expr.Parse(e)
+		return Arg{Value: -1, Temp: -1, Expr: x}, err
+	}
+	if len(s) > 1 && (s[0] == 'v' || s[0] == 't') {
+		if n, err := strconv.Atoi(s[1:]); err == nil && n >= 0 {
+			if s[0] == 'v' {
+				return Arg{Value: n, Temp: -1}, nil
+			}
+			return Arg{Value: -1, Temp: n}, nil
+		}
+	}
+	return Arg{}, fmt.Errorf("%w: %q is no argument of a launch", ErrFormat, s)
+}
+
+// ModuleText finds the text of a module.
+func (p *Program) ModuleText(name string) (string, bool) {
+	for _, m := range p.Modules {
+		if m.Name == name {
+			return m.Text, true
+		}
+	}
+	return "", false
+}
+
+// checkLaunches holds a function's launches to what they may name.
+func checkLaunches(p *Program, f *Func) error {
+	for _, s := range f.Symbols {
+		if s.Value < 0 || s.Value >= len(f.Values) || s.Axis < 0 {
+			return fmt.Errorf("%w: symbol %q of axis %d of value %d", ErrFormat, s.Name, s.Axis, s.Value)
+		}
+	}
+	for _, st := range f.Steps {
+		exprs := []string{}
+		for _, t := range st.Temps {
+			exprs = append(exprs, t.Bytes)
+		}
+		for _, l := range st.Launches {
+			if _, ok := p.ModuleText(l.Module); !ok {
+				return fmt.Errorf("%w: step %q: launch of %s from module %q, which is not there", ErrFormat, st.Name, l.Kernel, l.Module)
+			}
+			if l.Block < 1 || l.Block > 1024 || l.Shared < 0 {
+				return fmt.Errorf("%w: step %q: launch of %s with %d threads and %d bytes of shared memory", ErrFormat, st.Name, l.Kernel, l.Block, l.Shared)
+			}
+			exprs = append(exprs, l.Grid[:]...)
+			for _, a := range l.Args {
+				x, err := ParseArg(a)
+				if err != nil {
+					return err
+				}
+				if x.Value >= len(f.Values) || x.Temp >= len(st.Temps) {
+					return fmt.Errorf("%w: step %q: launch of %s with argument %s", ErrFormat, st.Name, l.Kernel, a)
+				}
+			}
+		}
+		for _, e := range exprs {
+			if _, err := expr.Parse(e); err != nil {
+				return fmt.Errorf("%w: step %q: %w", ErrFormat, st.Name, err)
+			}
+		}
+	}
+	return nil
+}
