@@ -148,7 +148,7 @@ func (s *Session) newExecution(p *prepared) (*execution, error) {
 		default:
 			b, err := s.device.Bind(ex.binding(st, in.Types))
 			if err != nil {
-				return nil, stepError(st, err)
+				return nil, StepError(st, err)
 			}
 			c.bound = b
 			scratch = max(scratch, b.Scratch)
@@ -258,7 +258,7 @@ func (ex *execution) run(ctx context.Context, ins, outs []*tensor.Tensor, obs *O
 			start = time.Now()
 		}
 		if err := ex.step(ctx, c); err != nil {
-			return stepError(c.st, err)
+			return StepError(c.st, err)
 		}
 		if obs != nil {
 			ex.observe(obs, c.st, start)

@@ -60,7 +60,7 @@ func Instantiate(p *plan.Program, fn *plan.Func, ins []ir.Type, limit int) (*Ins
 		}
 		if st.Op.Infer != nil {
 			if err := st.Op.Infer(c); err != nil {
-				return nil, stepError(st, err)
+				return nil, StepError(st, err)
 			}
 		}
 		if in.settle(st, c) {
@@ -218,9 +218,7 @@ func wanted(st *plan.Step) []bool {
 }
 
 // StepError names the step that an error comes from.
-func StepError(st *plan.Step, err error) error { return stepError(st, err) }
-
-func stepError(st *plan.Step, err error) error {
+func StepError(st *plan.Step, err error) error {
 	origin := st.Origin
 	if len(origin) == 0 {
 		origin = []string{st.Name}

@@ -59,7 +59,7 @@ func New(p *plan.Program, opt Options) (*Session, error) {
 		for _, st := range fn.Steps {
 			if !dev.Has(st.Kernel) {
 				dev.Close()
-				return nil, stepError(st, fmt.Errorf("this build has no kernel %q: compile the model again with this version", st.Kernel))
+				return nil, StepError(st, fmt.Errorf("this build has no kernel %q: compile the model again with this version", st.Kernel))
 			}
 		}
 		s.funcs = append(s.funcs, &function{fn: fn})
