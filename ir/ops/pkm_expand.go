@@ -1,6 +1,9 @@
 package ops
 
-import "github.com/seed-c851cfd2/moec/ir"
+import (
+	"github.com/seed-c851cfd2/moec/ir"
+	"github.com/seed-c851cfd2/moec/ir/tensor"
+)
 
 // pkmExpander writes a PKM in standard ops.
 type pkmExpander struct {
@@ -32,10 +35,27 @@ func expandPKM(body Body, g *ir.Graph, n *ir.Node) ([]*ir.Value, error) {
 		w, index := e.weights(outs, scores, index), e.flat(index)
 		tokens := e.un("Shape", index, "end", int64(1))
 		shape := e.op("Concat", []*ir.Value{tokens, e.ints(int64(e.n1 * e.n2))}, "axis", int64(0))
-		w = e.op("ScatterElements", []*ir.Value{e.filled(shape, 0), index, w}, "axis", int64(1), "reduction", "add")
-		e.finish(outs, e.bin("MatMul", w, e.in(PKMInValues)))
+		e.finish(outs, e.bin("MatMul", e.summed(shape, index, w), e.in(PKMInValues)))
 	}
 	return outs, e.err
+}
+
+// summed adds the weights of each value up. onnxruntime adds so in f32 and f64 only.
+func (e *pkmExpander) summed(shape, index, w *ir.Value) *ir.Value {
+	if e.err != nil {
+		return w
+	}
+	dt := e.dt
+	if dt == tensor.F16 || dt == tensor.BF16 {
+		e.dt = tensor.F32
+		w = e.un("Cast", w, "to", e.dt)
+	}
+	w = e.op("ScatterElements", []*ir.Value{e.filled(shape, 0), index, w}, "axis", int64(1), "reduction", "add")
+	if e.dt != dt {
+		e.dt = dt
+		w = e.un("Cast", w, "to", dt)
+	}
+	return w
 }
 
 // keyScores are [tokens, H, n1] and [tokens, H, n2].
