@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/seed-c851cfd2/moec/cuda/nvidia"
 	"github.com/seed-c851cfd2/moec/runtime/cpu/isa"
 )
 
@@ -32,5 +33,13 @@ func (a *app) deviceRows() []deviceRow {
 	if err != nil {
 		return []deviceRow{{"cpu", "error", err.Error()}}
 	}
-	return []deviceRow{{"cpu", "ready", what}}
+	rows := []deviceRow{{"cpu", "ready", what}, {"emu", "ready", "runs the CUDA kernels in software and checks every access"}}
+	gpus, err := nvidia.Driver{}.Devices()
+	if err != nil {
+		return append(rows, deviceRow{"cuda", "absent", err.Error()})
+	}
+	for i, g := range gpus {
+		rows = append(rows, deviceRow{fmt.Sprintf("cuda:%d", i), "ready", fmt.Sprintf("%s, compute capability %d.%d, %d SMs, %d MiB, %s", g.Name, g.Major, g.Minor, g.SMs, g.Memory>>20, g.Driver)})
+	}
+	return rows
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/seed-c851cfd2/moec/cuda"
 	"github.com/seed-c851cfd2/moec/ir"
 	"github.com/seed-c851cfd2/moec/ir/onnx"
 	"github.com/seed-c851cfd2/moec/ir/ops"
@@ -161,7 +162,7 @@ func exitCode(ctx context.Context, err error) int {
 		return exitUsage
 	case errors.Is(err, errMissed):
 		return exitMissed
-	case errors.Is(err, errNoDevice):
+	case errors.Is(err, errNoDevice), errors.Is(err, cuda.ErrNoDevice):
 		return exitNoDevice
 	case errors.Is(err, ir.ErrUnsupportedOp):
 		return exitUnsupported
