@@ -85,6 +85,10 @@ func (s *Session) Inputs() []Port { return Ports(s.program.Main(), s.program.Mai
 // Outputs lists the program's outputs in order.
 func (s *Session) Outputs() []Port { return Ports(s.program.Main(), s.program.Main().Outputs) }
 
+// IndexBounds gives, by position among the inputs, what made-up indices must stay below;
+// see plan.Program.IndexBounds.
+func (s *Session) IndexBounds() map[int]int { return s.program.IndexBounds() }
+
 // Ports describes values of a function.
 func Ports(fn *plan.Func, ids []int) []Port {
 	out := make([]Port, len(ids))

@@ -83,7 +83,7 @@ func (a *app) bench(ctx context.Context, b benchArgs) error {
 			return err
 		}
 		defer done()
-		in, err := readInputs(b.in, s.Inputs(), b.seed)
+		in, err := readInputs(b.in, s, b.seed)
 		if err != nil {
 			return err
 		}

@@ -129,7 +129,7 @@ func (a *app) runFor(ctx context.Context, c compareArgs, model string) (map[stri
 		return nil, nil, err
 	}
 	defer done()
-	in, err := readInputs(c.in, s.Inputs(), c.seed)
+	in, err := readInputs(c.in, s, c.seed)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -280,7 +280,7 @@ func (a *app) comparePerLayer(ctx context.Context, c compareArgs) error {
 		return err
 	}
 	defer done()
-	in, err := readInputs(c.in, s.Inputs(), c.seed)
+	in, err := readInputs(c.in, s, c.seed)
 	if err != nil {
 		return err
 	}

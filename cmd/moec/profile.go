@@ -57,7 +57,7 @@ func (a *app) profile(ctx context.Context, p profileArgs) error {
 		return err
 	}
 	defer done()
-	in, err := readInputs(p.in, s.Inputs(), p.seed)
+	in, err := readInputs(p.in, s, p.seed)
 	if err != nil {
 		return err
 	}

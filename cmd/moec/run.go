@@ -50,7 +50,7 @@ func (a *app) run(ctx context.Context, r runArgs) error {
 		return err
 	}
 	defer done()
-	in, err := readInputs(r.in, s.Inputs(), r.seed)
+	in, err := readInputs(r.in, s, r.seed)
 	if err != nil {
 		return err
 	}
@@ -75,6 +75,8 @@ func (a *app) run(ctx context.Context, r runArgs) error {
 type runner interface {
 	Inputs() []runtime.Port
 	Outputs() []runtime.Port
+	// IndexBounds are the lengths of the tables that integer inputs index, by position.
+	IndexBounds() map[int]int
 	Run(ctx context.Context, in map[string]*tensor.Tensor) (map[string]*tensor.Tensor, error)
 }
 

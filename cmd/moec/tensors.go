@@ -20,7 +20,8 @@ const inHelp = "an input: NAME=@FILE (.npy, .pb, FILE.npz#KEY), @FILE.npz for al
 
 // readInputs fills a model's inputs from --in arguments; what is left out and has a
 // guessable shape is not made up: the run says what is missing.
-func readInputs(args []string, ports []runtime.Port, seed uint64) (map[string]*tensor.Tensor, error) {
+func readInputs(args []string, s runner, seed uint64) (map[string]*tensor.Tensor, error) {
+	ports := s.Inputs()
 	in := map[string]*tensor.Tensor{}
 	byName := map[string]runtime.Port{}
 	for _, p := range ports {
@@ -43,7 +44,7 @@ func readInputs(args []string, ports []runtime.Port, seed uint64) (map[string]*t
 		if !ok {
 			return nil, fmt.Errorf("--in %q: want %s", a, inHelp)
 		}
-		t, err := oneTensor(spec, byName, name, seed)
+		t, err := oneTensor(spec, s, name, seed)
 		if err != nil {
 			return nil, fmt.Errorf("--in %s: %w", name, err)
 		}
@@ -73,13 +74,14 @@ func cutArg(a string) (name, spec string, ok bool) {
 	return "", "", false
 }
 
-func oneTensor(spec string, byName map[string]runtime.Port, name string, seed uint64) (*tensor.Tensor, error) {
+func oneTensor(spec string, s runner, name string, seed uint64) (*tensor.Tensor, error) {
 	if shape, ok := strings.CutPrefix(spec, "rand:"); ok {
-		p, ok := byName[name]
-		if !ok {
-			return nil, fmt.Errorf("the model has no such input")
+		for i, p := range s.Inputs() {
+			if p.Name == name {
+				return randomTensor(p, shape, s.IndexBounds()[i], seed)
+			}
 		}
-		return randomTensor(p, shape, seed)
+		return nil, fmt.Errorf("the model has no such input")
 	}
 	return readTensor(strings.TrimPrefix(spec, "@"))
 }
@@ -113,9 +115,10 @@ func readTensor(file string) (*tensor.Tensor, error) {
 	return nil, fmt.Errorf("%s has no entry %q; it has %s", path, key, strings.Join(names, ", "))
 }
 
-// randomTensor makes an input up: floats N(0,1), integers small and non-negative (0 and
-// 1 for bool), the same for the same seed, name and shape.
-func randomTensor(p runtime.Port, spec string, seed uint64) (*tensor.Tensor, error) {
+// randomTensor makes an input up: floats N(0,1), integers below bound (the length of the
+// table they index) or, where there is none, 0 and 1 with a 1 first, as in masks; the same
+// for the same seed, name and shape.
+func randomTensor(p runtime.Port, spec string, bound int, seed uint64) (*tensor.Tensor, error) {
 	var shape []int
 	if spec != "" {
 		for _, s := range strings.Split(spec, "x") {
@@ -133,11 +136,11 @@ func randomTensor(p runtime.Port, spec string, seed uint64) (*tensor.Tensor, err
 	h.Write([]byte(p.Name))
 	rng := rand.New(rand.NewPCG(seed, h.Sum64()))
 	t := tensor.New(p.Type.DType, shape...)
-	fillRandom(t, rng)
+	fillRandom(t, bound, rng)
 	return t, nil
 }
 
-func fillRandom(t *tensor.Tensor, rng *rand.Rand) {
+func fillRandom(t *tensor.Tensor, bound int, rng *rand.Rand) {
 	switch t.DType() {
 	case tensor.F32:
 		fill(tensor.Data[float32](t), func() float32 { return float32(rng.NormFloat64()) })
@@ -150,9 +153,15 @@ func fillRandom(t *tensor.Tensor, rng *rand.Rand) {
 	case tensor.Bool:
 		fill(tensor.Data[bool](t), func() bool { return rng.IntN(2) == 1 })
 	case tensor.I64:
-		fill(tensor.Data[int64](t), func() int64 { return rng.Int64N(100) })
+		fill(tensor.Data[int64](t), func() int64 { return rng.Int64N(int64(max(bound, 2))) })
+		if bound == 0 && t.Len() > 0 {
+			tensor.Data[int64](t)[0] = 1
+		}
 	case tensor.I32:
-		fill(tensor.Data[int32](t), func() int32 { return rng.Int32N(100) })
+		fill(tensor.Data[int32](t), func() int32 { return rng.Int32N(int32(max(bound, 2))) })
+		if bound == 0 && t.Len() > 0 {
+			tensor.Data[int32](t)[0] = 1
+		}
 	case tensor.String:
 	default:
 		b := t.Bytes()
