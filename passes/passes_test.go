@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -34,7 +35,8 @@ func parse(t *testing.T, text string) *ir.Graph {
 
 // testCases runs a pass over testdata/<pass>/*.txtar: it must turn the graph of the
 // block "before" into that of "after", and change the outputs no more than it declares.
-// A file may hold a block "passes" that names the passes to run instead.
+// A line "passes: a b" names the passes to run instead ("all": the pipeline), and a line
+// "sizes: x=3 y=4" the sizes of named dims.
 func testCases(t *testing.T, p Pass) {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join("testdata", p.Name, "*.txtar"))
@@ -52,17 +54,29 @@ func testCase(t *testing.T, file string, p Pass) {
 		t.Fatal(err)
 	}
 	head, before, after := cutCase(t, string(data))
-	pipeline := []Pass{p}
-	if names, ok := strings.CutPrefix(head, "passes: "); ok {
-		line, _, _ := strings.Cut(names, "\n")
-		pipeline = nil
-		for _, name := range strings.Fields(line) {
-			pipeline = append(pipeline, passNamed(t, name))
+	pipeline, check := []Pass{p}, &Check{Eval: interpret, Seed: 1, Sizes: map[string]int{}}
+	for line := range strings.Lines(head) {
+		key, rest, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		switch {
+		case key == "sizes":
+			for _, f := range strings.Fields(rest) {
+				name, n, _ := strings.Cut(f, "=")
+				if check.Sizes[name], err = strconv.Atoi(n); err != nil {
+					t.Fatal(err)
+				}
+			}
+		case key == "passes" && rest == "all":
+			pipeline = Pipeline()
+		case key == "passes":
+			pipeline = nil
+			for _, name := range strings.Fields(rest) {
+				pipeline = append(pipeline, passNamed(t, name))
+			}
 		}
 	}
 	g := parse(t, before)
 	_, err = Run(context.Background(), g, Options{
-		Pipeline: pipeline, Verify: true, Shuffle: true, Check: &Check{Eval: interpret, Seed: 1},
+		Pipeline: pipeline, Verify: true, Shuffle: true, Check: check,
 	})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, irtext.String(g))
@@ -104,6 +118,9 @@ func cutCase(t *testing.T, s string) (head, before, after string) {
 	}
 	return head, before, after
 }
+
+// A transformer layer as torch's exporters write it becomes a handful of nodes.
+func TestPipelineOnLayers(t *testing.T) { testCases(t, Pass{Name: "pipeline"}) }
 
 func TestDead(t *testing.T)      { testCases(t, Dead()) }
 func TestFold(t *testing.T)      { testCases(t, Fold()) }

@@ -207,6 +207,15 @@ func TestShuffleKeepsProducersFirst(t *testing.T) {
 	}
 }
 
+func TestRandomInputsKnowSumsAndProducts(t *testing.T) {
+	g := parse(t, `graph(a: f32[b,"p + 1"], c: f32[p,"2*b+p"], d: f32[b*p]) { return a, c, d }`)
+	ins := RandomInputs(g, map[string]int{"b": 3}, 1)
+	p := ins[0].Shape()[1] - 1
+	if p < 2 || ins[1].Shape()[0] != p || ins[1].Shape()[1] != 6+p || ins[2].Shape()[0] != 3*p {
+		t.Errorf("%v %v %v", ins[0], ins[1], ins[2])
+	}
+}
+
 func TestRandomInputsStayInsideTables(t *testing.T) {
 	g := parse(t, `graph(ids: i64[b,s], mask: i64[b,s], x: f16[b,4], flag: bool[b]) {
   flat = Reshape(ids, to=i64[1]{-1})
