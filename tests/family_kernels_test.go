@@ -241,3 +241,50 @@ func TestFamilyKernelsOnOddInputs(t *testing.T) {
 		})
 	}
 }
+
+// TestFamilyKernelsAtLowPrecision: bf16 and int8 programs give Eval's results with the
+// error of their weights and activations: 8 bits of mantissa, 7 bits of a row's largest.
+// The selections of experts and keys are made in f32 and do not move; the units of a
+// TopKMLP near its threshold may.
+func TestFamilyKernelsAtLowPrecision(t *testing.T) {
+	table, ctx := ops.NewTable(), context.Background()
+	for _, c := range kernelCases() {
+		for precision, allowed := range map[string]float64{"bf16": 0.01, "int8": 0.04} {
+			t.Run(c.name+"/"+precision, func(t *testing.T) {
+				g := openGraph(t, c, table)
+				p, err := codegen.Compile(ctx, g, codegen.Target{Precision: precision})
+				if err != nil {
+					t.Fatal(err)
+				}
+				s, err := runtime.New(p, runtime.Options{Threads: 2})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer s.Close()
+				for _, n := range []int{1, 50} {
+					x := newDrawer(uint64(n)).normal(n, lastDim(c.ins[0]))
+					want, err := eval.Run(ctx, g, []*tensor.Tensor{x}, eval.Options{})
+					if err != nil {
+						t.Fatal(err)
+					}
+					out := make([]*tensor.Tensor, 1)
+					if err := s.RunTo(ctx, []*tensor.Tensor{x}, out, nil); err != nil {
+						t.Fatal(err)
+					}
+					diff, size := 0.0, 0.0
+					for i, y := range tensor.Data[float32](want[0]) {
+						d := float64(tensor.Data[float32](out[0])[i] - y)
+						diff += d * d
+						size += float64(y) * float64(y)
+					}
+					if c.op == "moec::TopKMLP" { // a unit for another one of nearly its size
+						size *= 64
+					}
+					if !(math.Sqrt(diff) <= allowed*math.Sqrt(size)) {
+						t.Errorf("%d tokens: error %.4g, size %.4g", n, math.Sqrt(diff), math.Sqrt(size))
+					}
+				}
+			})
+		}
+	}
+}
