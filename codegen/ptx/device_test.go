@@ -1,22 +1,22 @@
 package ptx
 
 import (
-	"context"
-	"sync"
 	"testing"
 
+	"github.com/seed-c851cfd2/moec/cuda/cudatest"
 	"github.com/seed-c851cfd2/moec/cuda/emu"
 )
 
-// device runs kernels on the emulator, with all checks, blocks in a random order.
+// device runs kernels on the emulator, with all checks, blocks in a random order; with
+// MOEC_DEVICE=cuda on a GPU.
 type device struct {
 	t    testing.TB
-	dev  *emu.Device
+	dev  *cudatest.Kernels
 	addr map[string]uint64
 }
 
 func newDevice(t testing.TB, seed uint64) *device {
-	return &device{t, emu.NewDevice(emu.Options{Checks: emu.AllChecks, Seed: seed, MaxSteps: 1 << 24}), map[string]uint64{}}
+	return &device{t, cudatest.Open(t, seed), map[string]uint64{}}
 }
 
 // alloc reserves n bytes; without data they stay uninitialised, which the emulator tracks.
@@ -42,25 +42,13 @@ func (d *device) read(name string, n int) []byte {
 	return out
 }
 
-var modules sync.Map
-
 func (d *device) launch(k *Kernel, grid [3]int, args []any) error {
-	m, ok := modules.Load(k.PTX)
-	if !ok {
-		parsed, err := emu.Parse(k.PTX)
-		if err != nil {
-			return err
-		}
-		m = parsed
-		modules.Store(k.PTX, m)
-	}
 	for i, a := range args {
 		if name, ok := a.(string); ok {
 			args[i] = d.addr[name]
 		}
 	}
-	_, err := d.dev.Launch(context.Background(), m.(*emu.Module), k.Name, emu.Launch{
+	return d.dev.Launch(k.PTX, k.Name, emu.Launch{
 		Grid: grid, Block: [3]int{k.Threads, 1, 1}, SharedBytes: k.DynamicShared, Args: args,
 	})
-	return err
 }
