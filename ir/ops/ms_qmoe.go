@@ -102,7 +102,7 @@ func msQMoEOp() *ir.Op {
 			return &MSQMoEAttrs{K: 1, ActivationType: "relu", Alpha: 1, Bits: 4, QuantType: "int", Prepacked: -1}
 		},
 		MinIn: 3, MaxIn: 15, MinOut: 1, MaxOut: 1,
-		Infer: inferMSQMoE, Eval: evalMSQMoE,
+		Infer: inferMSQMoE, Eval: evalMSQMoE, Cost: costMSQMoE,
 	}
 }
 
@@ -250,4 +250,21 @@ func (a *MSQMoEAttrs) dequantised(w, scale, zero *tensor.Tensor, bits int) ([]fl
 		}
 	}
 	return out, nil
+}
+
+// costMSQMoE counts as costMSMoE does; weights in the bytes they are stored in.
+func costMSQMoE(c *ir.CostCtx) ir.Cost {
+	a := c.Attrs.(*MSQMoEAttrs)
+	fc1, fc2 := c.Ins[msQMoEInFC1], c.Ins[msQMoEInFC2]
+	n, e, d := rowsOf(c.Ins[0]), dimSize(fc2, 0), dimSize(fc2, 1)
+	g := dimSize(fc2, 2) * 8 / int64(a.bits()[1])
+	first := dimSize(fc1, 1) + dimSize(typeAt(c.Ins, msQMoEInFC3), 1)
+	k := min(a.K, e)
+	cost := ir.Cost{FLOPs: n * k * (2*d*first + g + 2*g*d + 2*d), Bytes: bytesOf(c.Ins) + bytesOf(c.Outs)}
+	if idle := e - min(e, n*k); idle > 0 {
+		for _, i := range []int{msQMoEInFC1, msQMoEInScale1, msQMoEInFC2, msQMoEInScale2, msQMoEInFC3, msQMoEInScale3} {
+			cost.Bytes -= idle * bytesOfOne(typeAt(c.Ins, i)) / e
+		}
+	}
+	return cost
 }
