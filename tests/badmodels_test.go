@@ -18,6 +18,7 @@ import (
 	"github.com/seed-c851cfd2/moec/ir/eval"
 	"github.com/seed-c851cfd2/moec/ir/onnx"
 	"github.com/seed-c851cfd2/moec/ir/tensor"
+	"github.com/seed-c851cfd2/moec/passes"
 	mrt "github.com/seed-c851cfd2/moec/runtime"
 )
 
@@ -126,6 +127,9 @@ func (c *badCase) run(t *testing.T, dir string) (outcome string, err error) {
 	}
 	ctx, cancel = context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
+	if _, err := passes.Run(ctx, g, passes.Default()); err != nil {
+		return "error", err
+	}
 	p, err := codegen.Compile(ctx, g, codegen.Target{})
 	if err != nil {
 		return "error", err
