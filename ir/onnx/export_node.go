@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/seed-c851cfd2/moec/ir"
 	"github.com/seed-c851cfd2/moec/ir/internal/onnxpb"
@@ -150,10 +151,20 @@ func (ex *exporter) needNode(n *ir.Node, np *onnxpb.NodeProto) error {
 		ex.need(known.Versions[0], n.Op.Name)
 		ex.need(meaningSince[n.Op.Name], n.Op.Name)
 		for i, v := range np.Input {
-			if v != "" && i < len(known.Inputs) {
+			if v == "" {
+				continue
+			}
+			if i < len(known.Inputs) {
 				ex.need(known.Inputs[i], n.Op.Name)
 			}
+			ex.need(known.TypeSince("in", i, n.Inputs[i].Type.DType.String()), n.Op.Name)
 		}
+		for i, v := range n.Outputs {
+			if v != nil {
+				ex.need(known.TypeSince("out", i, v.Type.DType.String()), n.Op.Name)
+			}
+		}
+		ex.need(attrSince(n), n.Op.Name)
 	}
 	defaults := map[string]*onnxpb.AttributeProto{}
 	if n.Op.Attrs != nil {
@@ -196,6 +207,23 @@ const minExport = 18
 
 // meaningSince are the ops whose newest meaning or defaults are younger than that.
 var meaningSince = map[string]int{"DFT": 20, "GridSample": 20, "GroupNormalization": 21}
+
+// attrSince is the operator set that first has an attribute value's meaning: Mod of floats
+// that rounds toward minus infinity, and last windows of pools that would start in padding.
+func attrSince(n *ir.Node) int {
+	for _, a := range ir.AttrsOf(n.Attrs) {
+		on, _ := a.Value.(bool)
+		i, _ := a.Value.(int64)
+		on = on || i != 0
+		switch {
+		case n.Op.Name == "Mod" && a.Name == "fmod" && !on && n.Inputs[0].Type.DType.IsFloat():
+			return 28
+		case strings.HasSuffix(n.Op.Name, "Pool") && a.Name == "ceil_mode" && on:
+			return 22
+		}
+	}
+	return 0
+}
 
 func (ex *exporter) need(opset int, op string) {
 	if opset > ex.opset {

@@ -142,6 +142,13 @@ func (im *importer) settle(g *ir.Graph) error {
 			}
 			return err
 		}
+		if !v.Type.Ranked && want.Ranked && v.Def != nil {
+			// The rank is worth believing: what writes models demands it of outputs.
+			v.Type.Ranked, v.Type.Shape = true, make([]ir.Dim, len(want.Shape))
+			for j := range v.Type.Shape {
+				v.Type.Shape[j] = ir.Unknown()
+			}
+		}
 	}
 	return nil
 }

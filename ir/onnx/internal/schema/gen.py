@@ -4,6 +4,11 @@ from collections import defaultdict
 import onnx
 import onnx.defs as defs
 
+BASE = 18  # the lowest operator set that is written
+TYPES = {"float": "f32", "double": "f64", "float16": "f16", "bfloat16": "bf16", "bool": "bool", "string": "string",
+         "int8": "i8", "int16": "i16", "int32": "i32", "int64": "i64", "uint8": "u8", "uint16": "u16", "uint32": "u32", "uint64": "u64",
+         "complex64": "c64", "complex128": "c128", "float8e4m3fn": "f8e4m3fn", "float8e4m3fnuz": "f8e4m3fnuz", "float8e5m2": "f8e5m2",
+         "float8e5m2fnuz": "f8e5m2fnuz", "float8e8m0": "f8e8m0", "float4e2m1": "f4e2m1", "int4": "i4", "uint4": "u4", "int2": "i2", "uint2": "u2"}
 by_op = defaultdict(dict)
 for s in defs.get_all_schemas_with_history():
     if s.domain in ("", "ai.onnx.ml") and s.support_level == defs.OpSchema.SupportType.COMMON:
@@ -37,6 +42,15 @@ for (domain, name), versions in sorted(by_op.items()):
     inputs = [since(lambda s: len(s.inputs) > i) for i in range(len(newest.inputs))]
     if any(v != min(live) for v in inputs):
         fields.append("Inputs: []int{" + ", ".join(map(str, inputs)) + "}")
+    late = {}
+    for kind, params in (("in", lambda s: s.inputs), ("out", lambda s: s.outputs)):
+        for i in range(len(params(newest))):
+            for onnx_type, short in TYPES.items():
+                v = since(lambda s: i < len(params(s)) and f"tensor({onnx_type})" in params(s)[i].types)
+                if v is not None and v > BASE and v > min(live):
+                    late[f"{kind}{i} {short}"] = v
+    if late and not domain:
+        fields.append("Types: map[string]int{" + ", ".join(f'"{k}": {v}' for k, v in late.items()) + "}")
     key = (domain + "::" if domain else "") + name
     lines.append(f'\t"{key}": {{{", ".join(fields)}}},')
 with open("schema_gen.go", "w") as f:

@@ -3,6 +3,8 @@
 // before anybody asks what it means.
 package schema
 
+import "strconv"
+
 //go:generate python3 gen.py
 
 // MinOpset and MaxOpset bound the versions of ONNX's own operator set that are read.
@@ -18,7 +20,10 @@ type Op struct {
 	Required   []string       // attributes without a default
 	Optional   []int          // inputs that may be empty although later ones are demanded
 	Attrs      map[string]int // the newest version's attributes and since when they exist
-	Inputs     []int          // since when each of the newest version's inputs exists; nil: always
+	// Types says since when an input or output takes an element type, for those younger
+	// than opset 18: "in0 i4", "out1 bf16".
+	Types  map[string]int
+	Inputs []int // since when each of the newest version's inputs exists; nil: always
 }
 
 // Lookup finds an operator by "Name" or "domain::Name".
@@ -36,4 +41,18 @@ func (o Op) At(v int) (since int, ok bool) {
 		}
 	}
 	return since, ok
+}
+
+// TypeSince is the version since which the i-th input ("in") or output ("out") takes an
+// element type, 0 when it always did. The last of a variadic op's stands for all after it.
+func (o Op) TypeSince(kind string, i int, dtype string) int {
+	for ; i >= 0; i-- {
+		if v, ok := o.Types[kind+strconv.Itoa(i)+" "+dtype]; ok {
+			return v
+		}
+		if kind != "in" || i < len(o.Inputs) || o.Inputs == nil && i == 0 {
+			break
+		}
+	}
+	return 0
 }
