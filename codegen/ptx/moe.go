@@ -48,6 +48,7 @@ type MoE struct {
 	SelBias, Bias, UpBias, OutBias, OBias bool // which parameters there are
 	Base                                  bool // y also gets base [Tokens, Dv]: a residual, shared experts
 	Logits                                bool // logits [Tokens, E] are given instead of a selector
+	Ranks                                 bool // f32 ranks [Tokens, E] order the experts instead of the logits
 
 	dense bool // one expert that every token has, without routing: a dense MLP
 
@@ -88,6 +89,8 @@ func (s *MoE) check() error {
 		return fmt.Errorf("ptx: moe of %d experts; at most %d", s.E, maxExperts)
 	case s.Activation != "" && !HasFunction(s.Activation):
 		return fmt.Errorf("ptx: moe: unknown activation %q", s.Activation)
+	case s.Ranks && (s.ByThreshold || s.Gate == GateSoftmaxAfter):
+		return fmt.Errorf("ptx: moe: given ranks go with the K best and gates of single logits")
 	case s.MinK > s.K:
 		return fmt.Errorf("ptx: moe: min_k %d above the cap %d", s.MinK, s.K)
 	}
@@ -196,6 +199,9 @@ func (s MoE) Prefill() (*Op, error) {
 		add("logits", Input, s.DType, s.Tokens.MulN(s.E))
 	} else {
 		weight("sel", s.packSel())
+	}
+	if s.Ranks {
+		add("ranks", Input, tensor.F32, s.Tokens.MulN(s.E))
 	}
 	weight("w1", s.packW1())
 	weight("w2", s.packW2())

@@ -55,6 +55,9 @@ func (s MoE) Decode() (*Op, error) {
 	if err := s.check(); err != nil {
 		return nil, err
 	}
+	if s.Ranks {
+		return nil, fmt.Errorf("ptx: moe: given ranks belong to training, which decodes nothing")
+	}
 	units := s.slots() * s.G
 	blocks := (units + decodeUnits - 1) / decodeUnits
 	b := newKernel("moe_decode", decodeUnits*asm.WarpSize)

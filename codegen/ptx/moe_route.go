@@ -47,10 +47,12 @@ type routerKernel struct {
 	*MoE
 	// emit takes a slot's outcome: on says whether it is selected; its lanes are those whose slot exists.
 	emit func(slot, e asm.U32, gate asm.F32, on asm.Pred)
+	// rankOf, where ranks are given, loads the rank of an expert for the token at hand.
+	rankOf func(e asm.U32) asm.F32
 	// counted takes the number of selected slots, in every lane, where a threshold decides it.
 	counted                                 func(n asm.U32)
 	tile                                    Tile
-	x, sel, selBias, given                  asm.U64
+	x, sel, selBias, given, ranks           asm.U64
 	ids, gates, counts, hist, offs, y, base asm.U64
 	tiles, ntiles, doneAt, oBias            asm.U64
 	tokens                                  asm.U32
@@ -70,6 +72,9 @@ func (r *routerKernel) buffers() {
 	}
 	if r.SelBias {
 		r.selBias = r.buffer("sel_bias", r.DType, Read)
+	}
+	if r.Ranks {
+		r.ranks = r.buffer("ranks", tensor.F32, Read)
 	}
 	r.ids = r.buffer("ids", tensor.I32, Write)
 	r.gates = r.buffer("gates", tensor.F32, Write)
@@ -123,6 +128,9 @@ func (r *routerKernel) write() {
 		token := r.first.Add(row).As("token_id")
 		r.If(token.Lt(r.tokens), func() {
 			r.storePairs(token)
+			if r.Ranks {
+				r.rankOf = func(e asm.U32) asm.F32 { return r.ranks.AtMul(token, r.Const(r.E), 4).At(e, 4).LdF32(0) }
+			}
 			at := row.MulI(r.pitch).MadI(4, r.logits).As("row_logits")
 			list := r.list.Add(r.Warp().MulI(r.slots() * 4)).As("chosen")
 			r.rank(at, list)
@@ -230,7 +238,11 @@ func (r *routerKernel) rank(at, list asm.U32) {
 		l := r.ConstF(lowest).Var("")
 		r.If(e.LtI(r.E), func() {
 			l.Set(at.Add(e.MulI(4)).LdsF32(0))
-			key.Set(rankKey(l))
+			if r.rankOf != nil {
+				key.Set(rankKey(r.rankOf(e)))
+			} else {
+				key.Set(rankKey(l))
+			}
 		})
 		keys[j], logit[j] = key, l
 		if needSum {

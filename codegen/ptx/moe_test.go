@@ -263,6 +263,72 @@ func TestMoEDecode(t *testing.T) {
 	}
 }
 
+// TestSinkhorn compares with the iteration written out, and lets the ranks choose experts.
+func TestSinkhorn(t *testing.T) {
+	lse := func(v []float64) float64 {
+		s := 0.0
+		for _, x := range v {
+			s += math.Exp(x)
+		}
+		return math.Log(s)
+	}
+	for _, c := range []struct {
+		seqs, tokens, e, iters int
+		truly                  bool
+	}{{2, 5, 7, 3, false}, {1, 70, 40, 3, true}, {3, 1, 1, 2, false}, {2, 4, 6, 0, false}} {
+		t.Run(fmt.Sprint(c), func(t *testing.T) {
+			k, err := Sinkhorn{Sequences: Sym("s"), Tokens: Sym("t"), MaxTokens: 128, E: c.e, Iters: c.iters, True: c.truly}.Kernel()
+			all := Sym("s").Mul(Sym("t")).MulN(c.e)
+			op := single(t, k, err, map[string]Expr{"x": all, "ranks": all})
+			x := gauss(seeded(t), c.seqs*c.tokens*c.e)
+			got := unpack(tensor.F32, run(t, op, map[string]int64{"s": int64(c.seqs), "t": int64(c.tokens)}, map[string][]byte{"x": packAs(tensor.F32, x)})["ranks"])
+			want := make([]float64, len(x))
+			for q := range c.seqs {
+				at := func(i, e int) int { return (q*c.tokens+i)*c.e + e }
+				row, col := make([]float64, c.tokens), make([]float64, c.e)
+				sign, rs, cs := -1.0, math.Log(float64(c.tokens)), math.Log(float64(c.e))
+				if c.truly {
+					sign, rs, cs = 1, cs, rs
+				}
+				for range c.iters {
+					for i := range row {
+						v := make([]float64, c.e)
+						for e := range v {
+							v[e] = float64(x[at(i, e)]) + sign*col[e]
+						}
+						row[i] = rs - lse(v)
+					}
+					for e := range col {
+						v := make([]float64, c.tokens)
+						for i := range v {
+							v[i] = float64(x[at(i, e)]) + sign*row[i]
+						}
+						col[e] = cs - lse(v)
+					}
+				}
+				for i := range row {
+					for e := range col {
+						want[at(i, e)] = float64(x[at(i, e)]) + row[i] + col[e]
+					}
+				}
+			}
+			near(t, "ranks", got, want, 2e-6)
+		})
+	}
+	s := MoE{Tokens: Sym("T"), D: 4, E: 5, G: 8, Dv: 4, K: 2, DType: tensor.F32, Logits: true, Ranks: true}
+	op, err := s.Prefill()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newMoEData(seeded(t), s, 2)
+	in := m.bytes(t, op)
+	in["ranks"] = packAs(tensor.F32, []float32{0, 5, 1, 4, 2, 9, 0, 0, 9, 1})
+	ids := unpackU32(run(t, op, map[string]int64{"T": 2}, in)["ids"])
+	if fmt.Sprint(ids) != "[1 3 0 3]" {
+		t.Errorf("experts %v, want [1 3 0 3]: ranks decide, not logits", ids)
+	}
+}
+
 // TestMoETies checks the rule for equal scores, NaN and infinities: higher first, then lower index, NaN last.
 func TestMoETies(t *testing.T) {
 	nan, inf := float32(math.NaN()), float32(math.Inf(1))
