@@ -20,7 +20,7 @@ import (
 type inspectArgs struct {
 	model         string
 	json, verify  bool
-	plan, weights bool
+	plan bool
 	shapes        []string
 }
 

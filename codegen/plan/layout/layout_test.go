@@ -105,8 +105,15 @@ func TestRoundBF16(t *testing.T) {
 		in   float32
 		want uint16
 	}{
-		{1, 0x3f80}, {f(0x3f808000), 0x3f80}, {f(0x3f818000), 0x3f82}, {f(0x3f808001), 0x3f81},
-		{float32(math.Inf(1)), 0x7f80}, {math.MaxFloat32, 0x7f80}, {f(0x7f800001), 0x7fc0}, {f(1), 0}, {f(0x80000001), 0x8000},
+		{1, 0x3f80},
+		{f(0x3f808000), 0x3f80},
+		{f(0x3f818000), 0x3f82},
+		{f(0x3f808001), 0x3f81},
+		{float32(math.Inf(1)), 0x7f80},
+		{math.MaxFloat32, 0x7f80},
+		{f(0x7f800001), 0x7fc0},
+		{f(1), 0},
+		{f(0x80000001), 0x8000},
 	} {
 		if got := RoundBF16(c.in); got != c.want {
 			t.Errorf("RoundBF16(%x) = %x, want %x", math.Float32bits(c.in), got, c.want)
