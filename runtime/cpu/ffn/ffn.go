@@ -147,6 +147,23 @@ func (w *Weights) first() *layout.Matrix {
 	return w.Up
 }
 
+// flops is the number of operations per token, and bytes the size of the matrices.
+func (w *Weights) flops() float64 {
+	n := 2 * float64(w.Up.N) * float64(w.Up.K+w.Down.N)
+	if w.Gate != nil {
+		n += 2 * float64(w.Up.N) * float64(w.Up.K)
+	}
+	return n
+}
+
+func (w *Weights) bytes() float64 {
+	n := w.Up.Precision.Bytes(w.Up.K, w.Up.N) + w.Down.Precision.Bytes(w.Down.K, w.Down.N)
+	if w.Gate != nil {
+		n += w.Gate.Precision.Bytes(w.Gate.K, w.Gate.N)
+	}
+	return float64(n)
+}
+
 // auxLen is the scratch that hidden needs beside h for m rows of n columns.
 func (w *Weights) auxLen(m, n int) int {
 	if w.Gate == nil {

@@ -40,6 +40,9 @@ const (
 // own columns.
 func (l *MLP) plan(workers int) (few bool) {
 	k, f, p := l.Kernels, l.Up.N, l.Down.Precision
+	if k.Serial(p, float64(l.T)*l.Weights.flops(), l.Weights.bytes()) {
+		workers = 1
+	}
 	if l.T < 24*workers && workers > 1 {
 		l.rows, l.chunk = l.T, f
 		return true

@@ -54,6 +54,10 @@ const (
 // tasks own columns.
 func (l *MoE) plan(workers int) (few bool) {
 	_, g, _, e, most := l.dims()
+	w := &l.Experts[0]
+	if pairs := l.T * most; l.Kernels.Serial(w.Down.Precision, float64(pairs)*w.flops(), float64(min(e, pairs))*w.bytes()) {
+		workers = 1
+	}
 	if workers > 1 && (l.T < 2*workers || l.T*most < fewRows*e*workers) {
 		return true
 	}
@@ -62,7 +66,7 @@ func (l *MoE) plan(workers int) (few bool) {
 	l.rows = share(l.T, l.tasks)
 	l.tasks = tasks(l.T, l.rows)
 	l.tile = min(blockRows, l.rows)
-	k, w := l.Kernels, &l.Experts[0]
+	k := l.Kernels
 	l.per = pad(l.rows*e) + choiceLen(l.rows, most, e) + groupsLen(l.rows, most, e) +
 		pad(k.OperandLen(w.Up.Precision, l.rows, w.Up.K)) + pad(l.tile*g) + w.auxLen(l.tile, g) +
 		pad(k.OperandLen(w.Down.Precision, l.tile, g))

@@ -18,7 +18,7 @@ func variants() map[string]*gemm.Kernels {
 	for _, name := range isa.Levels() {
 		f, _ := isa.Detect().Cap(name)
 		if f.String() == name {
-			all[name] = gemm.New(f)
+			all[name] = gemm.New(f).ShareFrom(0) // small shapes too
 		}
 	}
 	return all

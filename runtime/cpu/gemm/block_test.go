@@ -16,7 +16,7 @@ func variants() map[string]*Kernels {
 	for _, name := range isa.Levels() {
 		f, _ := isa.Detect().Cap(name)
 		if f.String() == name {
-			all[name] = New(f)
+			all[name] = New(f).ShareFrom(0) // small shapes too
 		}
 	}
 	return all

@@ -24,12 +24,13 @@ import (
 // Kernels is a set of micro-kernels for the features of a CPU. It is immutable
 // and safe for concurrent use.
 type Kernels struct {
-	feat isa.Features
-	act  *act.Kernels
+	feat   isa.Features
+	act    *act.Kernels
+	serial float64 // seconds of work up to which one thread does it alone
 }
 
 // New picks the kernels that f allows.
-func New(f isa.Features) *Kernels { return &Kernels{feat: f, act: act.New(f)} }
+func New(f isa.Features) *Kernels { return &Kernels{feat: f, act: act.New(f), serial: serialTime} }
 
 // Features returns what the kernels were picked for.
 func (k *Kernels) Features() isa.Features { return k.feat }

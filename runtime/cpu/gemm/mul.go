@@ -64,15 +64,24 @@ func (g *grid) at(i int) (m0, m1, n0, n1 int) {
 	return m0, min(m0+g.rows, g.m), n0, min(n0+g.cols, g.n)
 }
 
+// workers is how many of w threads the product is worth.
+func (m *Mul) workers(w int) int {
+	k, n := float64(m.B.K), float64(m.B.N)
+	if m.Kernels.Serial(m.B.Precision, 2*float64(m.M)*k*n, float64(m.B.Precision.Bytes(m.B.K, m.B.N))) {
+		return 1
+	}
+	return w
+}
+
 // Scratch is the number of floats that Run takes with a number of workers.
 func (m *Mul) Scratch(workers int) int {
-	g := divide(m.M, m.B.N, workers)
+	g := divide(m.M, m.B.N, m.workers(workers))
 	return workers * m.Kernels.OperandLen(m.B.Precision, g.rows, m.B.K)
 }
 
 // Run computes C. It fails only if a task panics.
 func (m *Mul) Run(r pool.Runner, scratch []float32) error {
-	m.grid = divide(m.M, m.B.N, r.Workers())
+	m.grid = divide(m.M, m.B.N, m.workers(r.Workers()))
 	m.scratch = scratch
 	return r.Run(m.grid.tasks, m)
 }
