@@ -109,7 +109,7 @@ func (s Depthwise) Kernel() (*Kernel, error) {
 	if _, err := s.Epilogue.check(); err != nil {
 		return nil, err
 	}
-	if len(s.Epilogue.Inputs) != len(s.Extra)+1 || len(s.Epilogue.Outputs) != 1 {
+	if s.Epilogue.usesCoord() || len(s.Epilogue.Inputs) != len(s.Extra)+1 || len(s.Epilogue.Outputs) != 1 {
 		return nil, fmt.Errorf("ptx: depthwise: epilogue of %d inputs with %d extra tensors", len(s.Epilogue.Inputs), len(s.Extra))
 	}
 	b := newKernel("depthwise", elementwiseThreads)

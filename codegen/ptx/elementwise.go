@@ -59,7 +59,15 @@ func (s Elementwise) Kernel() (*Kernel, error) {
 			return nil, fmt.Errorf("ptx: elementwise: %d strides for %d dimensions", len(v.Strides), len(s.Shape))
 		}
 	}
-	shape, inputs, outputs := collapse(s.Shape, s.Inputs, s.Outputs)
+	shape, inputs, outputs := s.Shape, s.Inputs, s.Outputs
+	if !s.Prog.usesCoord() {
+		shape, inputs, outputs = collapse(s.Shape, s.Inputs, s.Outputs)
+	}
+	for _, in := range s.Prog.Body {
+		if in.Fn == Coord && (in.C[0] < 0 || int(in.C[0]) >= len(shape)) {
+			return nil, fmt.Errorf("ptx: elementwise: coordinate of dimension %v of %d", in.C[0], len(shape))
+		}
+	}
 	name := s.Name
 	if name == "" {
 		name = "elementwise"
@@ -111,7 +119,9 @@ func (s Elementwise) Kernel() (*Kernel, error) {
 		for j := range in {
 			args[j] = loaded[j][e]
 		}
-		for j, v := range s.Prog.emit(b.Func, args) {
+		here := append([]asm.U32{}, coords...)
+		here[len(here)-1] = here[len(here)-1].AddI(e)
+		for j, v := range s.Prog.emit(b.Func, args, here...) {
 			results[j] = append(results[j], v)
 		}
 	}

@@ -19,6 +19,7 @@ type function struct {
 
 // functions is the table of what a Program can do. Constants are named in the trailing comments.
 var functions = map[Fn]function{
+	Coord:   {0, 1, always(intKind), nil}, // dimension; written by Program.emit
 	"const": {0, 1, always(floatKind), func(f *asm.Func, _ []value, c []float64) value { return value{f: f.ConstF(float32(c[0]))} }},
 	"constint": {0, 1, always(intKind), func(f *asm.Func, _ []value, c []float64) value {
 		return value{kind: intKind, i: f.Const64(int64(c[0]))}

@@ -149,6 +149,9 @@ func (g *Gemm) check() error {
 	if _, err := g.Epilogue.check(); err != nil {
 		return err
 	}
+	if g.Epilogue.usesCoord() {
+		return fmt.Errorf("ptx: gemm: an epilogue has no coordinates")
+	}
 	if g.Tile == (Tile{}) {
 		g.Tile = chooseTile(g)
 	}

@@ -124,10 +124,29 @@ func (p *Program) check() ([]kind, error) {
 	return kinds, nil
 }
 
-// emit computes the outputs from inputs held in registers; the program has been checked.
-func (p *Program) emit(f *asm.Func, inputs []value) []value {
+// Coord is the function that gives an element's coordinate along the dimension named by its constant; only
+// elementwise kernels have coordinates.
+const Coord Fn = "coord"
+
+// usesCoord reports whether the program asks for coordinates.
+func (p *Program) usesCoord() bool {
+	for _, in := range p.Body {
+		if in.Fn == Coord {
+			return true
+		}
+	}
+	return false
+}
+
+// emit computes the outputs from inputs held in registers; the program has been checked. coords are the
+// element's coordinates, for programs that use them.
+func (p *Program) emit(f *asm.Func, inputs []value, coords ...asm.U32) []value {
 	vals := append([]value{}, inputs...)
 	for _, in := range p.Body {
+		if in.Fn == Coord {
+			vals = append(vals, value{kind: intKind, i: coords[int(in.C[0])].Wide()})
+			continue
+		}
 		args := make([]value, len(in.Args))
 		for i, a := range in.Args {
 			args[i] = vals[a]
