@@ -90,7 +90,8 @@ func opcodes() map[string]opDef {
 		"discard":       {(*compiler).opHint, 1, 2, Other},
 		"createpolicy":  {(*compiler).opCreatepolicy, 2, 4, Other},
 		// tensor cores (ops_mma.go)
-		"mma": {(*compiler).opMma, 4, 4, Tensor},
+		"mma":  {(*compiler).opMma, 4, 4, Tensor},
+		"wmma": {(*compiler).opWmma, 2, 4, Tensor},
 		// warps and blocks (ops_warp.go, ops_barrier.go)
 		"shfl":       {(*compiler).opShfl, 4, 5, Shuffle},
 		"vote":       {(*compiler).opVote, 2, 3, Shuffle},

@@ -107,7 +107,7 @@ func FMA32(a, b, c float32) float32 {
 	// Rounding twice differs from rounding once only when s lies exactly
 	// between two float32 values, or where float32 is subnormal.
 	u := math.Float64bits(s)
-	if u&0x1fffffff != 0x10000000 && u<<1>>53 > 1023-126 {
+	if u&0x1fffffff != 0x10000000 && (u<<1>>53 > 1023-126 || s == 0) {
 		return float32(s)
 	}
 	return float32(FMAOdd(float64(a), float64(b), float64(c)))
