@@ -51,6 +51,7 @@ type blockClock struct {
 	full     uint32
 	fullSeq  uint64 // launch.seq at the last barrier of all threads
 	acquired *vclock
+	pending  *vclock       // what strong reads of any thread saw before the last barrier, unfenced
 	arrivals [16][]arrival // of barriers, by warps that did not wait
 	id       stamp         // block field of stamps
 }

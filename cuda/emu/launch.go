@@ -57,6 +57,7 @@ type launch struct {
 	order     []int  // in which blocks start
 	started   int
 	flags     map[flagKey][]*released
+	older     map[flagKey]*oldValue
 }
 
 // Launch runs a kernel to completion. The error is a *Fault when the kernel

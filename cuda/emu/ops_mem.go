@@ -194,6 +194,11 @@ func (c *compiler) opLd(in *syntax.Instr) {
 				undefined |= 1 << i
 			}
 			b := r.data[off : off+total]
+			if sem.strong && len(w.b.l.older) > 0 {
+				if o := w.stale(r, off, total, i); o != nil {
+					b = o
+				}
+			}
 			if plain {
 				for j, d := range ds {
 					w.r32[d.idx][i&31] = le.Uint32(b[4*j:])

@@ -234,9 +234,12 @@ func (w *warp) writeAccess(r *region, off, n, lane int, sem semantics, val []byt
 				w.race(r, c<<s.shift, lane, "writes", other, "read", p.readCode[i])
 			}
 		}
-		p.write[i], p.read[i], p.writeCode[i] = me, 0, w.pcIndex()
+		// The reads stay: a write of equal values by several lanes is no race
+		// among them, but each must still come after every read.
+		p.write[i], p.writeCode[i] = me, w.pcIndex()
 	}
 	if sem.strong {
+		w.keepOld(r, off, n, lane, sem)
 		w.strongWrite(r, off, lane, sem)
 	}
 }
@@ -313,7 +316,7 @@ func (w *warp) writeLane(s *raceShadow, r *region, off, n, lane int) {
 				w.race(r, c<<s.shift, lane, "writes", other, "read", p.readCode[i])
 			}
 		}
-		p.write[i], p.read[i], p.writeCode[i] = me, 0, pc
+		p.write[i], p.writeCode[i] = me, pc
 	}
 }
 

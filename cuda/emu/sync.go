@@ -124,6 +124,11 @@ func (b *block) openClock(id int, s *barrierState) {
 		t := b.clock.time
 		b.clock.full, b.clock.fullSeq, b.clock.acquired = t, b.l.seq, acquired
 		for _, w := range b.warps {
+			if w.clock.busy {
+				for _, v := range w.clock.pending {
+					b.clock.pending = join(b.clock.pending, v)
+				}
+			}
 			w.clock.time, w.clock.full, w.clock.known, w.clock.lanes = t, t, nil, nil
 			clear(w.clock.acquired[:])
 		}

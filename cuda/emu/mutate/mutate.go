@@ -38,6 +38,8 @@ type Mutant struct {
 	Line   int
 	Instr  string // what was changed
 	Source string // the whole damaged text
+
+	trap string // the text with a trap in the instruction's place
 }
 
 func (m Mutant) String() string {
@@ -67,6 +69,7 @@ func Of(src string, kinds ...Kind) ([]Mutant, error) {
 				out = append(out, Mutant{
 					Name: string(e.kind) + "#" + strconv.Itoa(n), Kind: e.kind, Kernel: f.Name, Line: in.Line, Instr: in.Text,
 					Source: src[:e.pos] + e.text + src[e.end:],
+					trap:   src[:in.Pos] + "trap" + src[in.End:],
 				})
 			}
 		}
