@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/seed-c851cfd2/moec/codegen/cpu"
+	"github.com/seed-c851cfd2/moec/codegen/cuda"
 	"github.com/seed-c851cfd2/moec/codegen/plan"
 	"github.com/seed-c851cfd2/moec/ir"
 )
@@ -42,12 +43,29 @@ func Compile(ctx context.Context, g *ir.Graph, t Target) (*plan.Program, error) 
 			return nil, err
 		}
 		sel = s
+		t.GPU = ""
+	case "cuda":
+		s, err := cpu.NewSelector("f32") // of what runs on the host: bodies of control flow
+		if err != nil {
+			return nil, err
+		}
+		sel = s
+		if t.GPU == "" {
+			t.GPU = "generic"
+		}
 	default:
-		return nil, fmt.Errorf("no code generator for device %q; this build has: cpu", t.Device)
+		return nil, fmt.Errorf("no code generator for device %q; there are cpu and cuda", t.Device)
 	}
 	b := &builder{
 		ctx: ctx, sel: sel, consts: map[constKey]int{},
 		p: &plan.Program{Producer: Producer, Target: plan.Target{Device: t.Device, GPU: t.GPU, Precision: t.Precision}},
+	}
+	if t.Device == "cuda" {
+		l, err := cuda.Lower(g, b.p.Target)
+		if err != nil {
+			return nil, err
+		}
+		b.device = l
 	}
 	if _, err := b.function(g); err != nil {
 		return nil, err
@@ -71,6 +89,7 @@ type builder struct {
 	sel    selector
 	p      *plan.Program
 	consts map[constKey]int
+	device *cuda.Lowering // of the model's own function; nil on the CPU
 }
 
 func (b *builder) function(g *ir.Graph) (int, error) {
@@ -92,6 +111,10 @@ func (b *builder) function(g *ir.Graph) (int, error) {
 	for _, v := range g.Inputs {
 		f.Inputs = append(f.Inputs, add(v))
 	}
+	var dev *deviceFunc
+	if b.device != nil && index == 0 {
+		dev = &deviceFunc{b: b, l: b.device, f: f, consts: constIDs, value: add, used: map[string]bool{}}
+	}
 	for _, n := range g.Nodes {
 		if err := b.ctx.Err(); err != nil {
 			return 0, err
@@ -100,7 +123,7 @@ func (b *builder) function(g *ir.Graph) (int, error) {
 		if !slices.ContainsFunc(n.Outputs, func(v *ir.Value) bool { return !unread(v) }) {
 			continue // nobody reads it; kernels may count on an output
 		}
-		c, err := b.sel.Select(n)
+		c, onDevice, err := b.choose(dev, n)
 		if err != nil {
 			return 0, ir.NodeError(n, err)
 		}
@@ -109,6 +132,12 @@ func (b *builder) function(g *ir.Graph) (int, error) {
 			switch {
 			case v == nil:
 				st.In = append(st.In, -1)
+			case v.IsConst() && onDevice != nil:
+				id, err := dev.input(n, i, onDevice)
+				if err != nil {
+					return 0, ir.NodeError(n, err)
+				}
+				st.In = append(st.In, id)
 			case v.IsConst():
 				id, err := b.constant(f, constIDs, v, c.Pack[i])
 				if err != nil {
@@ -134,7 +163,13 @@ func (b *builder) function(g *ir.Graph) (int, error) {
 			}
 			st.Subs = append(st.Subs, i)
 		}
+		if onDevice != nil {
+			dev.launches(st, onDevice)
+		}
 		f.Steps = append(f.Steps, st)
+	}
+	if dev != nil {
+		dev.symbols()
 	}
 	for _, v := range g.Outputs {
 		if v.IsConst() {
@@ -151,6 +186,20 @@ func (b *builder) function(g *ir.Graph) (int, error) {
 		f.Outputs = append(f.Outputs, add(v))
 	}
 	return index, nil
+}
+
+// choose picks the kernel of a node; onDevice is nil for what the host runs.
+func (b *builder) choose(dev *deviceFunc, n *ir.Node) (c cpu.Choice, onDevice *cuda.Choice, err error) {
+	if dev == nil {
+		c, err = b.sel.Select(n)
+		return c, nil, err
+	}
+	d := dev.l.Choice(n)
+	c = cpu.Choice{Kernel: d.Kernel, Note: d.Note}
+	if d.Kernel == plan.KernelLaunch || d.Kernel == plan.KernelInside {
+		return c, d, nil
+	}
+	return c, nil, nil
 }
 
 // constant stores a constant under a layout, once, and gives it a value of f; ids are

@@ -4,6 +4,9 @@ import (
 	"context"
 
 	"github.com/seed-c851cfd2/moec/codegen"
+	"github.com/seed-c851cfd2/moec/cuda"
+	"github.com/seed-c851cfd2/moec/cuda/emu"
+	"github.com/seed-c851cfd2/moec/cuda/session"
 	"github.com/seed-c851cfd2/moec/ir"
 	"github.com/seed-c851cfd2/moec/ir/eval"
 	"github.com/seed-c851cfd2/moec/ir/tensor"
@@ -40,4 +43,32 @@ var runners = []runner{
 		outs := make([]*tensor.Tensor, len(g.Outputs))
 		return outs, s.RunTo(ctx, ins, outs, nil)
 	}},
+	{"emu", func(ctx context.Context, g *ir.Graph, ins []*tensor.Tensor) ([]*tensor.Tensor, error) {
+		return onEmulator(ctx, g, ins, codegen.Target{Device: "cuda"})
+	}},
+}
+
+// onEmulator compiles a graph for CUDA and runs it on the emulated device, every check on.
+func onEmulator(ctx context.Context, g *ir.Graph, ins []*tensor.Tensor, target codegen.Target) ([]*tensor.Tensor, error) {
+	opts := passes.Default()
+	opts.Verify = true
+	if _, err := passes.Run(ctx, g, opts); err != nil {
+		return nil, err
+	}
+	p, err := codegen.Compile(ctx, g, target)
+	if err != nil {
+		return nil, err
+	}
+	dev, err := cuda.Emulator{Options: emu.Options{Checks: emu.AllChecks, Seed: 1}, Context: ctx}.Open(0)
+	if err != nil {
+		return nil, err
+	}
+	defer dev.Close()
+	s, err := session.New(p, dev, session.Options{Separate: true})
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	outs := make([]*tensor.Tensor, len(g.Outputs))
+	return outs, s.RunTo(ctx, ins, outs, nil)
 }

@@ -80,3 +80,9 @@ func checkLaunches(p *Program, f *Func) error {
 	}
 	return nil
 }
+
+// ValueArg prints the memory of a value as an argument.
+func ValueArg(v int) string { return "v" + strconv.Itoa(v) }
+
+// TempArg prints a Temp of the step as an argument.
+func TempArg(t int) string { return "t" + strconv.Itoa(t) }

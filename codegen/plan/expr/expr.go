@@ -336,3 +336,27 @@ func (e Expr) Symbol() (string, bool) {
 	}
 	return "", false
 }
+
+// Symbols lists the dimensions that e is computed from, each once, in order of appearance.
+func (e Expr) Symbols() []string {
+	var out []string
+	seen := map[string]bool{}
+	var walk func(Expr)
+	walk = func(e Expr) {
+		for _, t := range e.terms {
+			for _, a := range t.atoms {
+				if a.args == nil {
+					if !seen[a.name] {
+						seen[a.name] = true
+						out = append(out, a.name)
+					}
+					continue
+				}
+				walk(a.args[0])
+				walk(a.args[1])
+			}
+		}
+	}
+	walk(e)
+	return out
+}

@@ -1,0 +1,269 @@
+// Package cuda turns the nodes of a graph into launches of the kernels that codegen/ptx writes, for a named GPU
+// and precision.
+//
+//	ir.Graph -> Lower -> a Choice per node -> codegen puts them into the plan
+//
+// Every value is row-major in device memory, f32 in the target's precision. Elementwise chains become one launch,
+// transpositions, slices and broadcasts on their way are read through strides. A node without a kernel runs on the
+// host, with copies, and its Choice says why.
+package cuda
+
+import (
+	"fmt"
+
+	"github.com/seed-c851cfd2/moec/codegen/plan"
+	"github.com/seed-c851cfd2/moec/codegen/ptx"
+	"github.com/seed-c851cfd2/moec/ir"
+	"github.com/seed-c851cfd2/moec/ir/tensor"
+)
+
+// Choice is what is done with a node.
+type Choice struct {
+	Kernel   string // plan.KernelLaunch, KernelInside, KernelView or KernelRef
+	Note     string
+	Launches []Launch
+	Temps    []plan.Temp
+	// Pack are the constant inputs that only the launches read, as they read them.
+	Pack map[int]*plan.Const
+}
+
+// Launch is a kernel with its buffers.
+type Launch struct {
+	Kernel *ptx.Kernel
+	Args   []Operand // one per buffer of the kernel
+	Note   string
+}
+
+// Operand is device memory: a value of the graph, a constant of the plan, or a temporary of the step.
+type Operand struct {
+	Value *ir.Value
+	Const *plan.Const
+	Temp  int
+}
+
+// Lowering is the choices for a graph.
+type Lowering struct {
+	g       *ir.Graph
+	planner ptx.Planner
+	target  plan.Target
+	float   tensor.DType // what f32 is stored as
+	math    ptx.Math
+	dims    *symbols
+	host    map[*ir.Value]bool // known when shapes are, or of a shape that data decides
+	choices map[*ir.Node]*Choice
+	stored  map[storedKey]*plan.Const
+}
+
+type storedKey struct {
+	data   any
+	layout string
+}
+
+// Lower chooses for every node of a graph. The graph is not changed.
+func Lower(g *ir.Graph, t plan.Target) (*Lowering, error) {
+	if t.GPU == "" {
+		t.GPU = "generic"
+	}
+	gpu, err := ptx.GPUByName(t.GPU)
+	if err != nil {
+		return nil, err
+	}
+	l := &Lowering{
+		g: g, planner: ptx.Planner{GPU: gpu}, target: t, host: map[*ir.Value]bool{},
+		choices: map[*ir.Node]*Choice{}, stored: map[storedKey]*plan.Const{},
+	}
+	switch t.Precision {
+	case "", "f32":
+		if l.math = ptx.Exact; gpu.TF32*gpu.MMASync/3 > gpu.FP32 {
+			l.math = ptx.TF32x3
+		}
+	case "bf16", "f16":
+		l.math = ptx.Tensor16
+	default:
+		return nil, fmt.Errorf("no CUDA programs at precision %q; choose f32, bf16 or f16", t.Precision)
+	}
+	l.float = t.Stored(tensor.F32)
+	l.dims = newSymbols(g)
+	l.settle()
+	rules := rules()
+	// From the outputs up: a chain's last node takes in what only it reads.
+	for i := len(g.Nodes) - 1; i >= 0; i-- {
+		n := g.Nodes[i]
+		if l.choices[n] != nil {
+			continue
+		}
+		c, err := l.choose(n, rules)
+		if err != nil {
+			return nil, ir.NodeError(n, err)
+		}
+		l.choices[n] = c
+	}
+	return l, nil
+}
+
+// Choice is what is done with a node.
+func (l *Lowering) Choice(n *ir.Node) *Choice { return l.choices[n] }
+
+// Symbols are the dimensions that the launches' expressions are over.
+func (l *Lowering) Symbols() []Symbol { return l.dims.list }
+
+// declined is the error of a rule that has no kernel for a node; its text is the reason.
+type declined string
+
+func (d declined) Error() string { return string(d) }
+
+func decline(format string, args ...any) error { return declined(fmt.Sprintf(format, args...)) }
+
+func (l *Lowering) choose(n *ir.Node, rules map[string]rule) (*Choice, error) {
+	if l.onHost(n) {
+		return &Choice{Kernel: plan.KernelRef, Note: l.hostReason(n)}, nil
+	}
+	if isView(n) {
+		return &Choice{Kernel: plan.KernelView}, nil
+	}
+	r, ok := rules[n.Op.String()]
+	if !ok {
+		if elementwise(n) == nil && !isMove(n) {
+			return hostChoice("no kernel for " + n.Op.String()), nil
+		}
+		r = (*Lowering).chain
+	}
+	for _, v := range n.Inputs {
+		if v != nil && !v.Type.Ranked {
+			return hostChoice("an input of unknown rank"), nil
+		}
+	}
+	for _, v := range n.Outputs {
+		if v != nil && !v.Type.Ranked {
+			return hostChoice("an output of unknown rank"), nil
+		}
+	}
+	c, err := r(l, n)
+	if d, ok := err.(declined); ok {
+		return hostChoice(string(d)), nil
+	}
+	return c, err
+}
+
+// hostNote starts the notes of steps that run on the host though they depend on data.
+const hostNote = "on the host: "
+
+func hostChoice(reason string) *Choice {
+	return &Choice{Kernel: plan.KernelRef, Note: hostNote + reason}
+}
+
+// settle finds the values that the host computes anyway: those that follow from shapes alone, once per set of
+// input shapes, and those whose own shape only the data decides.
+func (l *Lowering) settle() {
+	for _, n := range l.g.Nodes {
+		known := !n.Op.Random && len(n.Subgraphs) == 0
+		for _, v := range n.Inputs {
+			if v != nil && !v.IsConst() && !l.host[v] {
+				known = false
+			}
+		}
+		if n.Is("Shape", "Size") || known {
+			for _, v := range n.Outputs {
+				if v != nil {
+					l.host[v] = true
+				}
+			}
+		}
+	}
+}
+
+func (l *Lowering) onHost(n *ir.Node) bool {
+	if len(n.Subgraphs) > 0 {
+		return true
+	}
+	for _, v := range n.Outputs {
+		if v != nil && l.host[v] {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *Lowering) hostReason(n *ir.Node) string {
+	if len(n.Subgraphs) > 0 {
+		return hostNote + "control flow that data decides"
+	}
+	return "follows from shapes"
+}
+
+// storage is the type in which a value lies in device memory; an error declines types that no kernel reads.
+func (l *Lowering) storage(dt tensor.DType) (tensor.DType, error) {
+	switch dt {
+	case tensor.F32:
+		return l.float, nil
+	case tensor.I64, tensor.I32, tensor.U8, tensor.I8, tensor.Bool:
+		return dt, nil
+	}
+	return dt, decline("no kernel reads %s", dt)
+}
+
+// isView reports ops whose output is the input's memory under another shape.
+func isView(n *ir.Node) bool {
+	if !n.Is("Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity") {
+		return false
+	}
+	return n.Inputs[0] != nil && !n.Inputs[0].IsConst() && n.Inputs[0].Type.DType != tensor.String
+}
+
+// constant is a constant as launches read it in plain order.
+func (l *Lowering) constant(v *ir.Value) (*plan.Const, error) {
+	dt, err := l.storage(v.Const.DType())
+	if err != nil {
+		return nil, err
+	}
+	layout := ""
+	if dt != v.Const.DType() {
+		layout = dt.String()
+	}
+	return l.store(v, layout, func() (*tensor.Tensor, error) {
+		if layout == "" {
+			return v.Const, nil
+		}
+		return plan.Convert(v.Const, dt)
+	})
+}
+
+// Constant is a constant input of a node on the device that no launch reads in an order of its own.
+func (l *Lowering) Constant(v *ir.Value) (*plan.Const, error) {
+	if c, err := l.constant(v); err == nil {
+		return c, nil
+	}
+	return l.store(v, "", func() (*tensor.Tensor, error) { return v.Const, nil })
+}
+
+// store makes the constant v under a layout, once.
+func (l *Lowering) store(v *ir.Value, layout string, data func() (*tensor.Tensor, error)) (*plan.Const, error) {
+	key := storedKey{v.Const, layout}
+	if c, ok := l.stored[key]; ok {
+		return c, nil
+	}
+	t, err := data()
+	if err != nil {
+		return nil, fmt.Errorf("packing %q: %w", v.Name, err)
+	}
+	c := &plan.Const{Name: v.Name, DType: v.Const.DType(), Shape: v.Const.Shape(), Layout: layout, Data: t}
+	l.stored[key] = c
+	return c, nil
+}
+
+// operand is a value or constant as an argument.
+func (l *Lowering) operand(v *ir.Value) (Operand, error) {
+	if !v.IsConst() {
+		if _, err := l.storage(v.Type.DType); err != nil {
+			return Operand{}, err
+		}
+		return Operand{Value: v}, nil
+	}
+	c, err := l.constant(v)
+	return Operand{Const: c}, err
+}
+
+// launchOne is the choice of one kernel.
+func launchOne(k *ptx.Kernel, note string, args ...Operand) *Choice {
+	return &Choice{Kernel: plan.KernelLaunch, Launches: []Launch{{Kernel: k, Args: args, Note: note}}}
+}

@@ -1,0 +1,229 @@
+// Package session runs programs compiled for CUDA on a device: a GPU, or the emulator.
+//
+//	plan.Program + cuda.Device -> New -> Session -> Run(ctx, inputs) -> outputs
+//
+// Weights are uploaded once. The first run for a set of input shapes settles what shapes decide, lays out device
+// memory and binds every launch; then a run is uploads of the inputs, the launches, and downloads of the outputs.
+// Steps without a kernel run on the host, with copies; the program says which.
+package session
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/seed-c851cfd2/moec/codegen/plan"
+	"github.com/seed-c851cfd2/moec/cuda"
+	"github.com/seed-c851cfd2/moec/ir"
+	"github.com/seed-c851cfd2/moec/ir/tensor"
+	"github.com/seed-c851cfd2/moec/runtime"
+)
+
+// Options tune a session. The zero value is good.
+type Options struct {
+	// Instances bounds how many sets of input shapes stay prepared; 0 means 8.
+	Instances int
+	// MaxElems bounds the elements of one value computed on the host; 0 means no bound.
+	MaxElems int
+	// Separate gives every value memory of its own and exact size, so that a checking device sees each access past
+	// an end and each read before a write.
+	Separate bool
+}
+
+// Session runs one program on one device. Runs follow one another.
+type Session struct {
+	program *plan.Program
+	dev     cuda.Device
+	opt     Options
+	stream  cuda.Stream
+	bodies  *runtime.Session // runs the bodies of control flow; nil when there are none
+
+	mu      sync.Mutex
+	kernels map[string]cuda.Kernel
+	modules map[string]cuda.Module
+	consts  map[int]cuda.Ptr
+	ready   map[string]*instance
+	clock   int64
+}
+
+// New prepares a program for a device, which the session does not close.
+func New(p *plan.Program, dev cuda.Device, opt Options) (*Session, error) {
+	if p.Target.Device != "cuda" {
+		return nil, fmt.Errorf("the program is compiled for %q: compile with --target cuda to run it on a CUDA device", p.Target.Device)
+	}
+	if opt.Instances <= 0 {
+		opt.Instances = 8
+	}
+	s := &Session{
+		program: p, dev: dev, opt: opt, kernels: map[string]cuda.Kernel{}, modules: map[string]cuda.Module{},
+		consts: map[int]cuda.Ptr{}, ready: map[string]*instance{},
+	}
+	for _, st := range p.Main().Steps {
+		for i, l := range st.Launches {
+			if limit := dev.Info().MaxShared; limit > 0 && l.Shared > limit {
+				return nil, runtime.StepError(st, fmt.Errorf("launch %d, kernel %s needs %d bytes of shared memory, the device gives a block %d: compile for this GPU with --gpu", i, l.Kernel, l.Shared, limit))
+			}
+		}
+	}
+	if len(p.Funcs) > 1 {
+		host := *p
+		host.Target = plan.Target{Device: "cpu"}
+		host.Funcs = append([]*plan.Func{{Name: p.Main().Name}}, p.Funcs[1:]...)
+		b, err := runtime.New(&host, runtime.Options{MaxElems: opt.MaxElems})
+		if err != nil {
+			return nil, err
+		}
+		s.bodies = b
+	}
+	var err error
+	if s.stream, err = dev.NewStream(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close gives back the session's memory on the device.
+func (s *Session) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, in := range s.ready {
+		in.free()
+		delete(s.ready, key)
+	}
+	for c, p := range s.consts {
+		s.dev.Free(p)
+		delete(s.consts, c)
+	}
+	for name, m := range s.modules {
+		m.Unload()
+		delete(s.modules, name)
+	}
+	if s.bodies != nil {
+		s.bodies.Close()
+	}
+	return s.stream.Close()
+}
+
+// Inputs lists the program's inputs in order.
+func (s *Session) Inputs() []runtime.Port {
+	return runtime.Ports(s.program.Main(), s.program.Main().Inputs)
+}
+
+// Outputs lists the program's outputs in order.
+func (s *Session) Outputs() []runtime.Port {
+	return runtime.Ports(s.program.Main(), s.program.Main().Outputs)
+}
+
+// Run runs the program on inputs by name and returns its outputs by name.
+func (s *Session) Run(ctx context.Context, in map[string]*tensor.Tensor) (map[string]*tensor.Tensor, error) {
+	return runtime.Named(in, s.Inputs(), s.Outputs(), func(ins, outs []*tensor.Tensor) error { return s.RunTo(ctx, ins, outs, nil) })
+}
+
+// RunTo is Run with inputs and outputs in the order of Inputs and Outputs. With an observer, the device is waited
+// for after every step.
+func (s *Session) RunTo(ctx context.Context, ins, outs []*tensor.Tensor, obs *runtime.Observer) error {
+	main := s.program.Main()
+	if len(ins) != len(main.Inputs) || len(outs) != len(main.Outputs) {
+		return fmt.Errorf("%w: got %d inputs and %d outputs, the model has %d and %d", ir.ErrInput, len(ins), len(outs), len(main.Inputs), len(main.Outputs))
+	}
+	if err := runtime.CheckInputs(main, ins); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	in, err := s.instance(ins)
+	if err != nil {
+		return err
+	}
+	return in.run(ctx, ins, outs, obs)
+}
+
+// instance finds or makes what is prepared for the inputs' shapes.
+func (s *Session) instance(ins []*tensor.Tensor) (*instance, error) {
+	key := ""
+	types := make([]ir.Type, len(ins))
+	for i, t := range ins {
+		types[i] = ir.TypeOf(t)
+		key += types[i].String() + ";"
+	}
+	s.clock++
+	if in := s.ready[key]; in != nil {
+		in.used = s.clock
+		return in, nil
+	}
+	if len(s.ready) >= s.opt.Instances {
+		var oldest string
+		for k, in := range s.ready {
+			if oldest == "" || in.used < s.ready[oldest].used {
+				oldest = k
+			}
+		}
+		s.ready[oldest].free()
+		delete(s.ready, oldest)
+	}
+	in, err := s.prepare(types)
+	if err != nil {
+		return nil, err
+	}
+	in.used = s.clock
+	s.ready[key] = in
+	return in, nil
+}
+
+// kernel loads a module on its first use.
+func (s *Session) kernel(l *plan.Launch) (cuda.Kernel, error) {
+	if k, ok := s.kernels[l.Kernel]; ok {
+		return k, nil
+	}
+	text, ok := s.program.ModuleText(l.Module)
+	if !ok {
+		return nil, fmt.Errorf("the program has no module %q", l.Module)
+	}
+	m, err := s.dev.Load(text)
+	if err != nil {
+		return nil, fmt.Errorf("module %s: %w", l.Module, err)
+	}
+	s.modules[l.Module] = m
+	k, err := m.Kernel(l.Kernel)
+	if err != nil {
+		return nil, err
+	}
+	s.kernels[l.Kernel] = k
+	return k, nil
+}
+
+// constant uploads a constant on its first use. Floats in plain order become what the device stores.
+func (s *Session) constant(c int) (cuda.Ptr, error) {
+	if p, ok := s.consts[c]; ok {
+		return p, nil
+	}
+	p, err := s.upload(s.program.Consts[c].Data)
+	if err != nil {
+		return 0, err
+	}
+	s.consts[c] = p
+	return p, nil
+}
+
+func (s *Session) upload(t *tensor.Tensor) (cuda.Ptr, error) {
+	p, err := s.dev.Alloc(int64(max(1, len(t.Bytes()))))
+	if err != nil {
+		return 0, err
+	}
+	if len(t.Bytes()) > 0 {
+		if err := s.stream.CopyIn(p, t.Bytes()); err != nil {
+			return 0, err
+		}
+	}
+	return p, s.stream.Synchronize()
+}
+
+// stored is a host value as the device keeps it.
+func (s *Session) stored(t *tensor.Tensor) (*tensor.Tensor, error) {
+	return plan.Convert(t, s.program.Target.Stored(t.DType()))
+}
+
+func fits(t *tensor.Tensor, dt tensor.DType, shape []int) bool {
+	return t != nil && t.DType() == dt && slices.Equal(t.Shape(), shape)
+}
