@@ -18,10 +18,10 @@ import (
 )
 
 type inspectArgs struct {
-	model         string
-	json, verify  bool
-	plan bool
-	shapes        []string
+	model        string
+	json, verify bool
+	plan         bool
+	shapes       []string
 }
 
 func (a *app) inspectCommand() *cobra.Command {
