@@ -24,7 +24,7 @@ type AttentionMask struct {
 }
 
 // Attention is softmax(Scale q k' + mask) v per batch and head, in one launch with no score matrix in memory:
-// a block keeps 64 queries and walks over the keys, rescaling its sums as larger scores appear. Query head h
+// a block keeps up to 64 queries and walks over the keys, rescaling its sums as larger scores appear. Query head h
 // uses key head h/(Heads/KVHeads). Causal lets position i see positions up to i. Keys past the end count
 // for nothing. A query that sees nothing (all scores -infinity) gives NaN, or 0 with NaNToZero.
 // Buffers: q, k, v, [mask], y.
@@ -41,7 +41,45 @@ type Attention struct {
 	Mask              *AttentionMask
 }
 
-const attentionRows = 64
+// attentionShape is the tiling of one kernel: rows queries per block, 16 per warp, against kv keys at a time; head
+// sizes are padded to dh and dv.
+type attentionShape struct {
+	rows, kv, dh, dv int
+	pitchP           int // of the weights in shared memory; 0 when they stay in registers
+}
+
+// shape chooses the largest tiling whose shared memory every sm_80 device grants.
+func (s *Attention) shape() (attentionShape, error) {
+	// Products want head sizes in whole fragments.
+	unitK, unitV, kv := 16, 32, 32
+	switch s.Math {
+	case TF32, TF32x3:
+		unitK, unitV = 8, 8
+	case Tensor16:
+		unitK, unitV, kv = 16, 16, 64
+	}
+	a := attentionShape{dh: roundUp(s.HeadDim, unitK), dv: roundUp(s.VHeadDim, unitV)}
+	for _, try := range [][2]int{{64, kv}, {64, 32}, {32, 32}} {
+		a.rows, a.kv = try[0], try[1]
+		if s.Math != Tensor16 {
+			a.pitchP = a.kv + 4
+		}
+		if a.shared(s) <= sharedBudget+2048 {
+			return a, nil
+		}
+	}
+	return a, fmt.Errorf("ptx: attention: heads of %d and %d in %s need %d bytes of shared memory", s.HeadDim, s.VHeadDim, s.Math, a.shared(s))
+}
+
+// shared is the dynamic shared memory: queries, weights, two stages of keys and values.
+func (a attentionShape) shared(s *Attention) int {
+	es := s.DType.Size()
+	keys := a.dh * (a.kv + 8)
+	if s.Math == Tensor16 {
+		keys = a.kv * (a.dh + 8)
+	}
+	return (a.rows*(a.dh+16/es)+2*(keys+a.kv*(a.dv+8)))*es + a.rows*a.pitchP*4
+}
 
 func (s *Attention) check() error {
 	switch {
@@ -67,9 +105,13 @@ func (s Attention) Kernel() (*Kernel, error) {
 	if err := s.check(); err != nil {
 		return nil, err
 	}
-	b := newKernel("attention_"+s.Math.String(), 128)
+	shape, err := s.shape()
+	if err != nil {
+		return nil, err
+	}
+	b := newKernel("attention_"+s.Math.String(), shape.rows*2)
 	b.doc("attention: %d heads of %d (values %d), causal %t, mask %t, %s", s.Heads, s.HeadDim, s.VHeadDim, s.Causal, s.Mask != nil, s.Math)
-	b.k.Grid = [3]Expr{s.Queries.CeilDiv(attentionRows), N(s.Heads), s.Batch}
+	b.k.Grid = [3]Expr{s.Queries.CeilDiv(shape.rows), N(s.Heads), s.Batch}
 	pairs := s.Batch.MulN(s.Heads).Mul(s.Queries).Mul(s.Keys)
 	es := s.DType.Size()
 	b.k.Cost = Cost{
@@ -78,7 +120,7 @@ func (s Attention) Kernel() (*Kernel, error) {
 	}
 	b.k.Limits = Limits{Registers: 255}
 	b.MinBlocks(2)
-	a := &attentionKernel{builder: b, Attention: &s}
+	a := &attentionKernel{builder: b, Attention: &s, attentionShape: shape}
 	a.write()
 	return b.done(), nil
 }
@@ -86,6 +128,7 @@ func (s Attention) Kernel() (*Kernel, error) {
 type attentionKernel struct {
 	*builder
 	*Attention
+	attentionShape
 	score, out   *core
 	row, col     asm.U32 // the lane's first query, and its first key of the tile
 	sum, top     []asm.F32
@@ -93,7 +136,6 @@ type attentionKernel struct {
 	nQ, nK       asm.U32
 	maskR, maskC asm.U32
 	pAt          asm.U32 // shared: the block's weights, for f32
-	pitchP       int
 }
 
 func (a *attentionKernel) head(p asm.U64, h Heads, head asm.U32) asm.U64 {
@@ -118,24 +160,13 @@ func (a *attentionKernel) write() {
 		a.mask = a.mask.At(a.dim(m.Offset), ms).AtMul(a.BlockZ(), a.dim(m.Batch), ms).AtMul(a.BlockY(), a.dim(m.Head), ms)
 		a.maskR, a.maskC = a.dim(m.Row), a.dim(m.Col)
 	}
-	// Tile sizes: products want head sizes in whole fragments.
-	unitK, unitV, kv := 16, 32, 32
-	switch a.Math {
-	case TF32, TF32x3:
-		unitK, unitV = 8, 8
-	case Tensor16:
-		unitK, unitV, kv = 16, 16, 64
-	}
-	dh, dv := roundUp(a.HeadDim, unitK), roundUp(a.VHeadDim, unitV)
-	if a.Math == Tensor16 && dh+dv > 256 {
-		kv = 32
-	}
+	dh, dv, kv := a.dh, a.dv, a.kv
 	wide := 16 / es
 	opQ := &operand{
-		b: a.builder, es: es, xTile: attentionRows, kTile: dh, kMinor: true, pitch: dh + wide, along: true,
-		vec: a.vec(a.Q, a.HeadDim), checkX: !a.Queries.DivisibleBy(attentionRows), checkK: dh != a.HeadDim, kLimit: a.Const(a.HeadDim),
+		b: a.builder, es: es, xTile: a.rows, kTile: dh, kMinor: true, pitch: dh + wide, along: true,
+		vec: a.vec(a.Q, a.HeadDim), checkX: !a.Queries.DivisibleBy(a.rows), checkK: dh != a.HeadDim, kLimit: a.Const(a.HeadDim),
 	}
-	first := a.BlockX().MulI(attentionRows).As("first_query")
+	first := a.BlockX().MulI(a.rows).As("first_query")
 	opQ.prepare(source{base: q, x0: first, xLimit: a.nQ, xStride: a.dim(a.Q.Row), kStride: a.Const(1)})
 	// Keys: the right operand of the first product. Tensor cores take it as it lies, k-contiguous; the others want
 	// it transposed, which single-element copies do on the way.
@@ -156,16 +187,15 @@ func (a *attentionKernel) write() {
 	smem := a.DynamicShared()
 	pBytes := 0
 	if a.Math != Tensor16 {
-		a.pitchP = kv + 4
-		pBytes = attentionRows * a.pitchP * 4
+		pBytes = a.rows * a.pitchP * 4
 	}
 	a.pAt = smem.AddI(opQ.bytes())
 	stages := a.pAt.AddI(pBytes)
 	stage := opK.bytes() + opV.bytes()
 	a.k.DynamicShared = opQ.bytes() + pBytes + 2*stage
 
-	a.score = newCore(a.builder, a.Math, a.DType, Tile{M: attentionRows, N: kv, K: dh, WarpsM: 4, WarpsN: 1})
-	a.out = newCore(a.builder, a.Math, a.DType, Tile{M: attentionRows, N: dv, K: kv, WarpsM: 4, WarpsN: 1})
+	a.score = newCore(a.builder, a.Math, a.DType, Tile{M: a.rows, N: kv, K: dh, WarpsM: a.rows / 16, WarpsN: 1})
+	a.out = newCore(a.builder, a.Math, a.DType, Tile{M: a.rows, N: dv, K: kv, WarpsM: a.rows / 16, WarpsN: 1})
 	a.row = first.Add(a.score.row0).As("query")
 	a.out.zero()
 	for range a.score.rowsPerLane() {
@@ -176,7 +206,7 @@ func (a *attentionKernel) write() {
 	opQ.issue(a.Const(0), smem)
 	keys := a.nK
 	if a.Causal {
-		keys = keys.Min(first.AddI(attentionRows)) // later keys are hidden from every query of the block
+		keys = keys.Min(first.AddI(a.rows)) // later keys are hidden from every query of the block
 	}
 	a.pipeline("tile", keys.CeilDivI(kv), stages, 2, stage,
 		func(tile, to asm.U32) {

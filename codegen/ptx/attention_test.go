@@ -32,6 +32,7 @@ func TestAttention(t *testing.T) {
 			c{2, 2, 2, 9, 9, 8, 8, false, "bool", true, m.math, m.dt, m.tol},
 			c{1, 1, 1, 0, 4, 8, 8, false, "", false, m.math, m.dt, m.tol},
 			c{1, 1, 1, 65, 64, 64, 128, true, "", true, m.math, m.dt, m.tol},
+			c{1, 1, 1, 40, 70, 128, 128, true, "", false, m.math, m.dt, m.tol},
 		)
 	}
 	for _, tc := range cases {

@@ -16,6 +16,11 @@ import (
 func run(t testing.TB, op *Op, dims map[string]int64, in map[string][]byte) map[string][]byte {
 	t.Helper()
 	assemble(t, op)
+	for _, l := range op.Launches {
+		if n := l.Kernel.StaticShared + l.Kernel.DynamicShared; n > 99<<10 {
+			t.Errorf("%s takes %d bytes of shared memory; an sm_86 device grants 99 KB", l.Kernel.Name, n)
+		}
+	}
 	out, err := execute(t, op, dims, in, 1)
 	if err != nil {
 		t.Fatal(err)

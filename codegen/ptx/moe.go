@@ -103,11 +103,17 @@ func (s *MoE) check() error {
 	if s.RouterRows == 0 {
 		s.RouterRows = 32
 	}
+	for s.RouterRows > 16 && s.routerShared() > sharedBudget {
+		s.RouterRows /= 2
+	}
 	if s.TileRows == 0 {
 		s.TileRows = 64
 	}
 	return nil
 }
+
+// sharedBudget is the dynamic shared memory that every sm_80 device grants a block, less what is static.
+const sharedBudget = 96 << 10
 
 // packSel is the layout of the selector [E, D] as the right operand [D, E].
 func (s *MoE) packSel() *Pack { return packMatrix(s.DType, s.D, s.E, 1, s.D) }

@@ -15,6 +15,9 @@ func (s *MoE) routerTile() Tile {
 	if s.Math == Tensor16 {
 		t.K = 32
 	}
+	if s.E > maxExperts/2 {
+		t.Stages = 2 // leave room for the logits
+	}
 	// Warps are 8 rows tall at least (16 on tensor cores) and a block has at most 8.
 	tall := 8
 	if s.Math != Exact {
@@ -22,6 +25,14 @@ func (s *MoE) routerTile() Tile {
 	}
 	t.WarpsM = min(t.M/tall, 8/t.WarpsN)
 	return t
+}
+
+// routerShared is the dynamic shared memory of the router, about.
+func (s *MoE) routerShared() int {
+	t, es := s.routerTile(), s.DType.Size()
+	logits := t.M * (roundUp(s.E, t.N) + 1) * 4
+	stage := (t.M*(t.K+16/es) + t.K*(t.N+8)) * es
+	return logits + t.Stages*stage + 8*s.E + 8*s.slots()*4
 }
 
 // router writes the first launch.

@@ -185,6 +185,7 @@ func moeCases() map[string]struct {
 		"one_expert":     {MoE{D: 12, E: 1, G: 40, Dv: 20, K: 3, Activation: "gelu", OBias: true}, []int{1, 33}},
 		"all_experts":    {MoE{D: 16, E: 3, G: 8, Dv: 6, K: 5, Gate: GateSoftmaxBefore, OutBias: true}, []int{9}},
 		"many_experts":   {MoE{D: 20, E: 150, G: 16, Dv: 24, K: 3, Gate: GateSoftmaxAfter, Activation: "relu", SelBias: true}, []int{40}},
+		"1024_experts":   {MoE{D: 12, E: 1024, G: 8, Dv: 8, K: 2, Gate: GateSoftmaxBefore}, []int{18}},
 		"big_experts":    {MoE{D: 24, E: 3, G: 300, Dv: 20, K: 1, Activation: "relu", OutBias: true, Bias: true, Base: true}, []int{17}},
 		"noisy":          {MoE{D: 16, E: 6, G: 32, Dv: 16, K: 2, Gate: GateNoisyTopK, GateEps: 1e-6, Activation: "relu"}, []int{11}},
 		"one":            {MoE{D: 16, E: 6, G: 32, Dv: 16, K: 1, Gate: GateOne, Activation: "relu"}, []int{11}},

@@ -23,7 +23,10 @@ type operand struct {
 	kStride asm.U32
 	xStride asm.U32
 	xLimit  asm.U32
-	chunks  []chunk
+	chunks  []*chunk // nil: too many, see maxChunks
+	src     source
+	runK    int // copies per tile along k
+	runX    int // and along x
 	// generate computes element (x, k) instead of copying it, rounded to dt.
 	generate func(k asm.U32, c *chunk) asm.F32
 	dt       dtype
@@ -72,55 +75,69 @@ func (o *operand) bytes() int {
 	return rows * o.pitch * o.es
 }
 
+// maxChunks bounds the copies whose addresses a thread keeps in registers. Past it, addresses are made anew for
+// every tile, in a loop.
+const maxChunks = 24
+
 // prepare computes what does not change along k.
 func (o *operand) prepare(s source) {
 	b := o.b
 	threads := b.Threads()
+	o.src = s
 	o.kStride, o.xStride, o.xLimit = s.kStride, s.xStride, s.xLimit
-	runK, runX := o.kTile, o.xTile // copies along each direction
+	o.runK, o.runX = o.kTile, o.xTile
 	if o.along {
-		runK /= o.vec
+		o.runK /= o.vec
 	} else {
-		runX /= o.vec
+		o.runX /= o.vec
 	}
-	total := runK * runX
+	total := o.runK * o.runX
+	if total > maxChunks*threads {
+		return
+	}
 	for first := 0; first < total; first += threads {
-		id := b.Tid().AddI(first)
-		var ki, xi asm.U32
-		if o.along {
-			ki, xi = id.RemI(runK).MulI(o.vec), id.DivI(runK)
-		} else {
-			ki, xi = id.DivI(runX), id.RemI(runX).MulI(o.vec)
-		}
-		c := chunk{ki: ki, x: s.x0.Add(xi), live: b.Bool(true), mine: b.Bool(true)}
+		c := o.chunkAt(b.Tid().AddI(first))
 		if first+threads > total {
-			c.mine = id.LtI(total)
-		}
-		if o.checkX {
-			c.live = c.x.Lt(s.xLimit)
-		}
-		if o.kMinor {
-			c.dst = xi.MadI(o.pitch, ki).MulI(o.es)
-		} else {
-			c.dst = ki.MadI(o.pitch, xi).MulI(o.es)
-		}
-		switch {
-		case o.locate != nil:
-			var base asm.U64
-			base, c.live = o.locate(xi)
-			c.base = base.AtMul(ki, s.kStride, o.es)
-		case o.image != nil:
-			c.base = s.base
-		default:
-			c.base = s.base.AtMul(c.x, s.xStride, o.es).AtMul(ki, s.kStride, o.es)
+			c.mine = b.Tid().AddI(first).LtI(total)
 		}
 		o.chunks = append(o.chunks, c)
 	}
 	if o.begin != nil {
-		for i := range o.chunks {
-			o.begin(&o.chunks[i])
+		for _, c := range o.chunks {
+			o.begin(c)
 		}
 	}
+}
+
+// chunkAt is the copy number id of a tile.
+func (o *operand) chunkAt(id asm.U32) *chunk {
+	b, s := o.b, o.src
+	var ki, xi asm.U32
+	if o.along {
+		ki, xi = id.RemI(o.runK).MulI(o.vec), id.DivI(o.runK)
+	} else {
+		ki, xi = id.DivI(o.runX), id.RemI(o.runX).MulI(o.vec)
+	}
+	c := &chunk{ki: ki, x: s.x0.Add(xi), live: b.Bool(true), mine: b.Bool(true)}
+	if o.checkX {
+		c.live = c.x.Lt(s.xLimit)
+	}
+	if o.kMinor {
+		c.dst = xi.MadI(o.pitch, ki).MulI(o.es)
+	} else {
+		c.dst = ki.MadI(o.pitch, xi).MulI(o.es)
+	}
+	switch {
+	case o.locate != nil:
+		var base asm.U64
+		base, c.live = o.locate(xi)
+		c.base = base.AtMul(ki, s.kStride, o.es)
+	case o.image != nil:
+		c.base = s.base
+	default:
+		c.base = s.base.AtMul(c.x, s.xStride, o.es).AtMul(ki, s.kStride, o.es)
+	}
+	return c
 }
 
 // issue starts the copies of the tile at k0 into shared memory at to. Elements outside the matrix become
@@ -150,43 +167,56 @@ func (o *operand) copies(k0 asm.U32, offset asm.U64, to asm.U32, alive func(*chu
 	if o.image == nil {
 		step = k0.MulWide(o.kStride).MulI(o.es).Add(offset)
 	}
-	for i := range o.chunks {
-		c := &o.chunks[i]
-		b.If(c.mine, func() {
-			live := alive(c)
-			if o.checkK {
-				live = live.And(k0.Add(c.ki).Lt(o.kLimit))
+	if o.chunks == nil {
+		b.For("copy", b.Tid(), b.Const(o.runK*o.runX), b.Threads(), func(id asm.U32) {
+			c := o.chunkAt(id)
+			if o.begin != nil {
+				o.begin(c)
 			}
-			if o.generate != nil {
-				v := b.ConstF(0).Var("")
-				b.If(live, func() { v.Set(o.generate(k0.Add(c.ki), c)) })
-				storeShared(to.Add(c.dst), o.dt, v)
-				return
-			}
-			var from asm.U64
-			if o.image == nil {
-				from = c.base.Add(step)
-			} else {
-				var inside asm.Pred
-				from, inside = o.image(k0.Add(c.ki), c)
-				live = live.And(inside)
-			}
-			dst := to.Add(c.dst)
-			bytes := o.vec * o.es
-			if bytes < 4 {
-				v := b.Const(0).Var("")
-				b.Guard(live, func() { from.LdU16To(v, 0) })
-				dst.StsLow16(0, v)
-				return
-			}
-			if _, always := live.Const(); always {
-				b.CpAsync(dst, 0, from, 0, bytes, nil)
-				return
-			}
-			n := live.SelU32(b.Const(bytes), b.Const(0))
-			b.CpAsync(dst, 0, from, 0, bytes, &n)
+			o.copy(c, k0, step, to, alive)
 		})
+		return
 	}
+	for _, c := range o.chunks {
+		b.If(c.mine, func() { o.copy(c, k0, step, to, alive) })
+	}
+}
+
+// copy starts one copy, or does it where cp.async cannot.
+func (o *operand) copy(c *chunk, k0 asm.U32, step asm.U64, to asm.U32, alive func(*chunk) asm.Pred) {
+	b := o.b
+	live := alive(c)
+	if o.checkK {
+		live = live.And(k0.Add(c.ki).Lt(o.kLimit))
+	}
+	if o.generate != nil {
+		v := b.ConstF(0).Var("")
+		b.If(live, func() { v.Set(o.generate(k0.Add(c.ki), c)) })
+		storeShared(to.Add(c.dst), o.dt, v)
+		return
+	}
+	var from asm.U64
+	if o.image == nil {
+		from = c.base.Add(step)
+	} else {
+		var inside asm.Pred
+		from, inside = o.image(k0.Add(c.ki), c)
+		live = live.And(inside)
+	}
+	dst := to.Add(c.dst)
+	bytes := o.vec * o.es
+	if bytes < 4 {
+		v := b.Const(0).Var("")
+		b.Guard(live, func() { from.LdU16To(v, 0) })
+		dst.StsLow16(0, v)
+		return
+	}
+	if _, always := live.Const(); always {
+		b.CpAsync(dst, 0, from, 0, bytes, nil)
+		return
+	}
+	n := live.SelU32(b.Const(bytes), b.Const(0))
+	b.CpAsync(dst, 0, from, 0, bytes, &n)
 }
 
 // storeShared writes one number to shared memory in a float format.
