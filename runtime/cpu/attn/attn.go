@@ -2,9 +2,9 @@
 // a block of queries meets the keys chunk by chunk with a running maximum and sum
 // (Milakov and Gimelshein 2018; Dao et al. 2022, algorithm 1).
 //
-// The picture: keys and values of every (batch, head) are packed once into the panels
-// that the GEMM kernels read; then each block of queries is one task: scores by GEMM,
-// softmax in place, product with the values by GEMM.
+// The picture: keys and values of every (batch, key head) are packed into the panels
+// that the GEMM kernels read; each block of queries then takes scores by GEMM, softmax in
+// place, and the product with the values by GEMM. A mode says who packs, and when.
 //
 // A query's result depends on its own row, the keys and the values alone: not on the
 // block it sits in, the batch, or the threads.
@@ -53,19 +53,36 @@ type Attention struct {
 	NaNToZero      bool // rows that see nothing give 0 instead of NaN
 	Mask           Mask
 
-	phase     phase
-	blocks    int // of queries per head
-	packed    []float32
-	work      []float32
-	perWorker int
+	mode   mode
+	blocks int // of queries per head
+	packed []float32
+	work   []float32
+	per    int      // floats of a worker
+	states []*state // of the workers; kept from run to run
 }
 
-type phase uint8
+// mode says what a task is.
+type mode uint8
 
 const (
-	phasePack phase = iota
-	phaseAttend
+	// modeStream: one group of heads whose queries fit in one block. It packs keys and
+	// values chunk by chunk, in its worker's memory, as it meets them: one query of a
+	// long sequence reads its keys once.
+	modeStream mode = iota
+	// modeWhole: one group of heads. It packs its keys and values in its worker's memory
+	// and goes through its blocks of queries.
+	modeWhole
+	// modePack and modeAttend: the packing of one group, then a block of one head.
+	// For fewer groups than keep the workers busy.
+	modePack
+	modeAttend
 )
+
+// state is what a worker hands to the GEMM kernels.
+type state struct {
+	k, v  layout.Matrix
+	block gemm.Block
+}
 
 // queryBlock queries share one pass over the keys: with keyChunk scores of each they
 // take 96 KB, which stays in L2 beside the panels of a head.
@@ -74,19 +91,64 @@ const (
 	keyChunk   = 512
 )
 
-func (a *Attention) kBytes() int { return layout.F32.Bytes(a.Dim, a.Keys) / 4 }
-func (a *Attention) vBytes() int { return layout.F32.Bytes(a.Keys, a.VDim) / 4 }
+func (a *Attention) group() int { return a.Heads / max(a.KVHeads, 1) }
+
+// rows is the number of queries that go through the keys together.
+func (a *Attention) rows() int { return min(queryBlock, max(a.Queries, a.streamed())) }
+
+// streamed is the number of rows of a group that meets its keys as one block, 0 if it
+// does not: its rows must lie at one stride.
+func (a *Attention) streamed() int {
+	switch {
+	case a.Queries == 1 && a.group() <= queryBlock:
+		return a.group()
+	case a.group() == 1 && a.Queries <= queryBlock:
+		return a.Queries
+	}
+	return 0
+}
+
+func (a *Attention) choose(workers int) mode {
+	groups := a.Batch * a.KVHeads
+	switch {
+	case a.streamed() > 0:
+		return modeStream
+	case workers == 1 || groups >= 2*workers && groups%workers == 0 || groups >= 8*workers:
+		return modeWhole
+	}
+	return modePack
+}
+
+// panels is the number of floats of the packed keys and values of a task.
+func (a *Attention) panels(m mode) (k, v int) {
+	keys := a.Keys
+	if m == modeStream {
+		keys = min(keys, keyChunk)
+	}
+	return layout.F32.Bytes(a.Dim, keys) / 4, layout.F32.Bytes(keys, a.VDim) / 4
+}
 
 // Scratch is the number of floats that Run takes with a number of workers; the memory
 // must be aligned to 64 bytes.
 func (a *Attention) Scratch(workers int) int {
-	return a.Batch*a.KVHeads*(a.kBytes()+a.vBytes()) + workers*a.workerFloats()
+	m := a.choose(workers)
+	n := workers * a.workerFloats(m)
+	if m == modePack {
+		k, v := a.panels(m)
+		n += a.Batch * a.KVHeads * (k + v)
+	}
+	return n
 }
 
-func (a *Attention) workerFloats() int {
-	chunk := min(a.Keys, keyChunk)
-	n := queryBlock*layout.Cols(chunk) + queryBlock*layout.Cols(a.VDim) + 3*queryBlock
-	return (n + 15) &^ 15
+func (a *Attention) workerFloats(m mode) int {
+	chunk, rows := min(a.Keys, keyChunk), a.rows()
+	n := rows*layout.Cols(chunk) + rows*layout.Cols(a.VDim) + 2*rows
+	n = (n + 15) &^ 15
+	if m == modeStream || m == modeWhole {
+		k, v := a.panels(m)
+		n += k + v
+	}
+	return n
 }
 
 // Run computes Out.
@@ -97,130 +159,148 @@ func (a *Attention) Run(r pool.Runner, scratch []float32) error {
 	if a.Batch*a.Heads*a.Queries == 0 {
 		return nil
 	}
-	n := a.Batch * a.KVHeads * (a.kBytes() + a.vBytes())
-	a.packed, a.work, a.perWorker = scratch[:n], scratch[n:], a.workerFloats()
-	a.phase = phasePack
-	if err := r.Run(a.Batch*a.KVHeads, a); err != nil {
+	for len(a.states) < r.Workers() {
+		a.states = append(a.states, &state{})
+	}
+	a.mode = a.choose(r.Workers())
+	a.per = a.workerFloats(a.mode)
+	a.blocks = (a.Queries + queryBlock - 1) / queryBlock
+	groups := a.Batch * a.KVHeads
+	n := r.Workers() * a.per
+	a.work, a.packed = scratch[:n], scratch[n:]
+	if err := r.Run(groups, a); err != nil || a.mode != modePack {
 		return err
 	}
-	a.phase = phaseAttend
-	a.blocks = (a.Queries + queryBlock - 1) / queryBlock
+	a.mode = modeAttend
 	return r.Run(a.Batch*a.Heads*a.blocks, a)
 }
 
 // Do computes one task; it is for the pool.
 func (a *Attention) Do(i, worker int) {
-	if a.phase == phasePack {
-		a.pack(i)
-		return
+	nk, nv := a.panels(a.mode)
+	s, w := a.states[worker], a.work[worker*a.per:(worker+1)*a.per]
+	switch a.mode {
+	case modePack:
+		p := a.packed[i*(nk+nv):]
+		a.pack(i/a.KVHeads, i%a.KVHeads, 0, a.Keys, p[:nk], p[nk:nk+nv])
+	case modeAttend:
+		block, bh := i%a.blocks, i/a.blocks
+		b, h := bh/a.Heads, bh%a.Heads
+		p := a.packed[(b*a.KVHeads+h/a.group())*(nk+nv):]
+		a.attend(s, b, h, block, p[:nk], p[nk:nk+nv], w)
+	default:
+		b, kv := i/a.KVHeads, i%a.KVHeads
+		kp, vp, w := w[:nk], w[nk:nk+nv], w[nk+nv:]
+		if a.mode == modeStream {
+			a.attend(s, b, kv*a.group(), 0, kp, vp, w)
+			return
+		}
+		a.pack(b, kv, 0, a.Keys, kp, vp)
+		for h := kv * a.group(); h < (kv+1)*a.group(); h++ {
+			for block := range a.blocks {
+				a.attend(s, b, h, block, kp, vp, w)
+			}
+		}
 	}
-	w := a.work[worker*a.perWorker : (worker+1)*a.perWorker]
-	block := i % a.blocks
-	bh := i / a.blocks
-	a.attend(bh/a.Heads, bh%a.Heads, block*queryBlock, min((block+1)*queryBlock, a.Queries), w)
 }
 
-func (a *Attention) panels(b, kv int) (k, v []float32) {
-	size := a.kBytes() + a.vBytes()
-	p := a.packed[(b*a.KVHeads+kv)*size:]
-	return p[:a.kBytes()], p[a.kBytes():size]
-}
-
-// pack brings the keys, transposed, and the values of one head into panels.
-func (a *Attention) pack(i int) {
-	b, kv := i/a.KVHeads, i%a.KVHeads
-	kp, vp := a.panels(b, kv)
-	for p0 := 0; p0 < a.Keys; p0 += layout.NR {
-		width := min(layout.NR, layout.Cols(a.Keys)-p0)
+// pack brings keys k0 to k1, transposed, and their values of one head into panels.
+func (a *Attention) pack(b, kv, k0, k1 int, kp, vp []float32) {
+	keys := k1 - k0
+	for p0 := 0; p0 < keys; p0 += layout.NR {
+		width := min(layout.NR, layout.Cols(keys)-p0)
 		panel := kp[p0*a.Dim : (p0+width)*a.Dim]
-		n := min(width, a.Keys-p0)
-		for j := range n {
-			src := a.K.Data[a.K.at(b, kv, p0+j):][:a.Dim]
-			for d, x := range src {
-				panel[d*width+j] = x
-			}
+		n := min(width, keys-p0)
+		if n < width {
+			clear(panel)
 		}
-		for j := n; j < width; j++ {
-			for d := range a.Dim {
-				panel[d*width+j] = 0
-			}
-		}
+		a.Rows.Transpose(panel, width, a.K.Data[a.K.at(b, kv, k0+p0):], a.K.Pos, n, a.Dim)
 	}
 	for p0 := 0; p0 < a.VDim; p0 += layout.NR {
 		width := min(layout.NR, layout.Cols(a.VDim)-p0)
-		panel := vp[p0*a.Keys : (p0+width)*a.Keys]
+		panel := vp[p0*keys : (p0+width)*keys]
 		n := min(width, a.VDim-p0)
-		for s := range a.Keys {
-			src := a.V.Data[a.V.at(b, kv, s)+p0:][:n]
+		at := a.V.at(b, kv, k0) + p0
+		for s := range keys {
 			dst := panel[s*width:][:width]
-			copy(dst, src)
+			copy(dst, a.V.Data[at+s*a.V.Pos:][:n])
 			clear(dst[n:])
 		}
 	}
 }
 
-// attend computes queries q0..q1 of one head.
-func (a *Attention) attend(b, h, q0, q1 int, w []float32) {
-	kv := h / (a.Heads / a.KVHeads)
-	kp, vp := a.panels(b, kv)
-	km := &layout.Matrix{Precision: layout.F32, K: a.Dim, N: a.Keys, F32: kp}
-	vm := &layout.Matrix{Precision: layout.F32, K: a.Keys, N: a.VDim, F32: vp}
-	count := q1 - q0
+// attend computes a block of queries of head h; in modeStream, all queries of the group
+// that begins at h, on panels that it fills itself.
+func (a *Attention) attend(s *state, b, h, block int, kp, vp, w []float32) {
+	kv := h / a.group()
+	q0 := block * queryBlock
+	count := min(queryBlock, a.Queries-q0)
+	stream := a.mode == modeStream
+	perHead, perQuery := 0, 1 // how head and query change from row to row
+	q := gemm.Rows{Data: a.Q.Data[a.Q.at(b, h, q0):], Stride: a.Q.Pos}
+	if stream && a.Queries == 1 {
+		count, perHead, perQuery, q.Stride = a.group(), 1, 0, a.Q.Head
+	}
 	chunk := min(a.Keys, keyChunk)
-	sw, vw := layout.Cols(chunk), layout.Cols(a.VDim)
-	scores, w := w[:queryBlock*sw], w[queryBlock*sw:]
-	acc, w := w[:queryBlock*vw], w[queryBlock*vw:]
-	top, sum := w[:queryBlock], w[queryBlock:2*queryBlock]
+	sw, vw, most := layout.Cols(chunk), layout.Cols(a.VDim), a.rows()
+	scores, w := w[:most*sw], w[most*sw:]
+	acc, w := w[:most*vw], w[most*vw:]
+	top, sum := w[:most], w[most:2*most]
 	for i := range count {
 		top[i], sum[i] = float32(math.Inf(-1)), 0
 	}
 	keys := a.Keys
-	if a.Causal {
-		keys = min(keys, q1)
+	if a.Causal { // what the last query sees
+		keys = min(keys, q0+(count-1)*perQuery+1)
 	}
+	s.k = layout.Matrix{Precision: layout.F32, K: a.Dim, N: a.Keys, F32: kp}
+	s.v = layout.Matrix{Precision: layout.F32, K: a.Keys, N: a.VDim, F32: vp}
 	for k0 := 0; k0 < keys; k0 += chunk {
-		k1 := min(k0+chunk, a.Keys)
-		a.Kernels.Run(&gemm.Block{
-			A: a.Kernels.Prepare(layout.F32, gemm.Rows{Data: a.Q.Data[a.Q.at(b, h, q0):], Stride: a.Q.Pos}, count, a.Dim, nil, nil),
-			M: count, B: km, N0: k0, N1: k1, K1: a.Dim,
+		k1 := min(k0+chunk, keys)
+		first, end := k0, min((k1+layout.NR-1)/layout.NR*layout.NR, a.Keys) // in the panels
+		if stream {
+			a.pack(b, kv, k0, k1, kp, vp)
+			first, end = 0, k1-k0
+			s.k.N, s.v.K = end, end
+		}
+		s.block = gemm.Block{
+			A: a.Kernels.Prepare(layout.F32, q, count, a.Dim, nil, nil),
+			M: count, B: &s.k, N0: first, N1: end, K1: a.Dim,
 			C: gemm.Rows{Data: scores, Stride: sw},
-		})
+		}
+		a.Kernels.Run(&s.block)
 		for i := range count {
-			s := scores[i*sw : i*sw+k1-k0]
-			n := a.mask(s, b, h, q0+i, k0)
+			row := scores[i*sw : i*sw+k1-k0]
 			was := top[i]
-			m := a.Rows.Max(s[:n], was)
+			m, n := a.mask(row, b, h+i*perHead, q0+i*perQuery, k0, was)
 			l, scale := float32(0), float32(1)
 			if math.IsInf(float64(m), -1) {
-				clear(s)
+				clear(row)
 			} else {
-				l = a.Rows.ExpSum(s[:n], m)
-				clear(s[n:])
+				l = a.Rows.ExpSum(row[:n], m)
+				clear(row[n:])
 				scale = rows.Exp(was - m)
 			}
 			top[i] = m
 			if k0 > 0 {
 				sum[i] = sum[i]*scale + l
-				a.Rows.Scale(acc[i*vw:i*vw+a.VDim], scale)
+				a.Rows.Scale(acc[i*vw:i*vw+a.VDim], acc[i*vw:i*vw+a.VDim], scale)
 			} else {
 				sum[i] = l
 			}
 		}
-		a.Kernels.Run(&gemm.Block{
+		s.block = gemm.Block{
 			A: a.Kernels.Prepare(layout.F32, gemm.Rows{Data: scores, Stride: sw}, count, k1-k0, nil, nil),
-			M: count, B: vm, N0: 0, N1: a.VDim, K0: k0, K1: k1,
+			M: count, B: &s.v, N1: a.VDim, K0: first, K1: first + k1 - k0,
 			C: gemm.Rows{Data: acc, Stride: vw}, Add: k0 > 0,
-		})
+		}
+		a.Kernels.Run(&s.block)
 	}
 	for i := range count {
-		out := a.Out.Data[a.Out.at(b, h, q0+i):][:a.VDim]
-		row := acc[i*vw : i*vw+a.VDim]
+		out := a.Out.Data[a.Out.at(b, h+i*perHead, q0+i*perQuery):][:a.VDim]
 		switch {
 		case sum[i] > 0:
-			inv := 1 / sum[i]
-			for j := range out {
-				out[j] = row[j] * inv
-			}
+			a.Rows.Scale(out, acc[i*vw:i*vw+a.VDim], 1/sum[i])
 		case a.NaNToZero:
 			clear(out)
 		default:
@@ -231,10 +311,10 @@ func (a *Attention) attend(b, h, q0, q1 int, w []float32) {
 	}
 }
 
-// mask scales and masks the scores of one query with keys from k0 on and returns how
-// many of them it can see at all.
-func (a *Attention) mask(s []float32, b, h, q, k0 int) int {
-	n := len(s)
+// mask scales and masks the scores of one query with keys from k0 on. It returns the
+// greatest of them and floor, and how many of the keys the query can see at all.
+func (a *Attention) mask(s []float32, b, h, q, k0 int, floor float32) (top float32, n int) {
+	n = len(s)
 	if a.Causal {
 		n = max(0, min(n, q+1-k0))
 	}
@@ -242,27 +322,25 @@ func (a *Attention) mask(s []float32, b, h, q, k0 int) int {
 	m := &a.Mask
 	at := b*m.Batch + h*m.Head + q*m.Query + k0*m.Key
 	switch {
+	case n == 0 || m.Add == nil && m.Keep == nil:
+		return a.Rows.ScaleMax(s, a.Scale, nil, floor), n
 	case m.Add != nil && m.Key == 1:
-		add := m.Add[at:][:n]
-		for j := range s {
-			s[j] = s[j]*a.Scale + add[j]
-		}
-	case m.Add != nil:
-		for j := range s {
+		return a.Rows.ScaleMax(s, a.Scale, m.Add[at:at+n], floor), n
+	case m.Keep != nil && m.Key == 1:
+		return a.Rows.SelectMax(s, m.Keep[at:at+n], a.Scale, m.Fill, floor), n
+	}
+	for j := range s {
+		switch {
+		case m.Add != nil:
 			s[j] = s[j]*a.Scale + m.Add[at+j*m.Key]
-		}
-	case m.Keep != nil:
-		for j := range s {
-			if m.Keep[at+j*m.Key] {
-				s[j] *= a.Scale
-			} else {
-				s[j] = m.Fill
-			}
-		}
-	case a.Scale != 1:
-		for j := range s {
+		case m.Keep[at+j*m.Key]:
 			s[j] *= a.Scale
+		default:
+			s[j] = m.Fill
+		}
+		if s[j] > floor {
+			floor = s[j]
 		}
 	}
-	return n
+	return floor, n
 }

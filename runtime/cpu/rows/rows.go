@@ -102,13 +102,76 @@ func (k *Kernels) ExpSum(x []float32, top float32) float32 {
 	return sum
 }
 
-// Scale multiplies x by factor.
-func (k *Kernels) Scale(x []float32, factor float32) {
-	if len(x) == 0 || k.scaleVector(x, factor) {
+// Scale sets dst to x times factor; dst may be x.
+func (k *Kernels) Scale(dst, x []float32, factor float32) {
+	x = x[:len(dst)]
+	if len(dst) == 0 || k.scaleVector(dst, x, factor) {
 		return
 	}
+	for i, v := range x {
+		dst[i] = v * factor
+	}
+}
+
+// ScaleMax sets x to x*factor, plus add unless that is nil, and returns the largest of
+// floor and the new x; NaN is passed over.
+func (k *Kernels) ScaleMax(x []float32, factor float32, add []float32, floor float32) float32 {
+	if add != nil {
+		add = add[:len(x)]
+	}
+	if len(x) == 0 {
+		return floor
+	}
+	if m, ok := k.scaleMaxVector(x, factor, add, floor); ok {
+		return m
+	}
 	for i := range x {
-		x[i] *= factor
+		v := x[i] * factor
+		if add != nil {
+			v += add[i]
+		}
+		x[i] = v
+		if v > floor {
+			floor = v
+		}
+	}
+	return floor
+}
+
+// SelectMax sets x to x*factor where keep and to fill elsewhere, and returns the largest
+// of floor and the new x; NaN is passed over.
+func (k *Kernels) SelectMax(x []float32, keep []bool, factor, fill, floor float32) float32 {
+	keep = keep[:len(x)]
+	floor, n := k.selectMaxVector(x, keep, factor, fill, floor)
+	for i := n; i < len(x); i++ {
+		v := fill
+		if keep[i] {
+			v = x[i] * factor
+		}
+		x[i] = v
+		if v > floor {
+			floor = v
+		}
+	}
+	return floor
+}
+
+// Transpose sets dst[j*dstStride+i] to src[i*srcStride+j] for i < rows and j < cols.
+func (k *Kernels) Transpose(dst []float32, dstStride int, src []float32, srcStride, rows, cols int) {
+	if rows == 0 || cols == 0 {
+		return
+	}
+	_, _ = dst[(cols-1)*dstStride+rows-1], src[(rows-1)*srcStride+cols-1]
+	r, c := k.transposeVector(dst, dstStride, src, srcStride, rows, cols)
+	for i := range rows {
+		from := 0
+		if i < r {
+			from = c
+		}
+		row := src[i*srcStride:][:cols]
+		for j := from; j < cols; j++ {
+			dst[j*dstStride+i] = row[j]
+		}
 	}
 }
 
@@ -122,7 +185,7 @@ func (k *Kernels) Softmax(x []float32) {
 		}
 		return
 	}
-	k.Scale(x, 1/k.ExpSum(x, top))
+	k.Scale(x, x, 1/k.ExpSum(x, top))
 }
 
 // Exp is e^x for x <= 0 or NaN, by the formula of the vector kernels.

@@ -70,16 +70,55 @@ func (k *Kernels) expSumVector(x []float32, top float32) (float32, bool) {
 	return 0, false
 }
 
-func (k *Kernels) scaleVector(x []float32, factor float32) bool {
+func (k *Kernels) scaleVector(dst, x []float32, factor float32) bool {
 	switch {
 	case k.feat.AVX512:
-		scaleZ(&x[0], len(x), factor, &lanes[8])
+		scaleZ(&dst[0], len(dst), &x[0], factor, &lanes[8])
 		return true
 	case k.feat.AVX2:
-		scaleY(&x[0], len(x), factor, &lanes[8])
+		scaleY(&dst[0], len(dst), &x[0], factor, &lanes[8])
 		return true
 	}
 	return false
+}
+
+func (k *Kernels) scaleMaxVector(x []float32, factor float32, add []float32, floor float32) (float32, bool) {
+	switch {
+	case k.feat.AVX512 && add == nil:
+		return scaleMaxZ(&x[0], len(x), factor, floor, &lanes[8]), true
+	case k.feat.AVX512:
+		return scaleAddMaxZ(&x[0], len(x), factor, floor, &add[0], &lanes[8]), true
+	case k.feat.AVX2 && add == nil:
+		return scaleMaxY(&x[0], len(x), factor, floor, &lanes[8]), true
+	case k.feat.AVX2:
+		return scaleAddMaxY(&x[0], len(x), factor, floor, &add[0], &lanes[8]), true
+	}
+	return 0, false
+}
+
+// selectMaxVector does whole vectors and says how many elements they were.
+func (k *Kernels) selectMaxVector(x []float32, keep []bool, factor, fill, floor float32) (top float32, done int) {
+	switch {
+	case k.feat.AVX512 && len(x) >= 16:
+		done = len(x) &^ 15
+		return selectMaxZ(&x[0], done, &keep[0], factor, fill, floor), done
+	case k.feat.AVX2 && len(x) >= 8:
+		done = len(x) &^ 7
+		return selectMaxY(&x[0], done, &keep[0], factor, fill, floor), done
+	}
+	return floor, 0
+}
+
+// transposeVector does the whole blocks of 8 rows and 8 columns that begin at (0, 0).
+func (k *Kernels) transposeVector(dst []float32, dstStride int, src []float32, srcStride, rows, cols int) (r, c int) {
+	if !k.feat.AVX2 || rows < 8 || cols < 8 {
+		return 0, 0
+	}
+	r, c = rows&^7, cols&^7
+	for i := 0; i < r; i += 8 {
+		transpose8(&dst[i], dstStride, &src[i*srcStride], srcStride, c/8)
+	}
+	return r, c
 }
 
 // The loops; see gen. mask is read by the AVX2 versions only.
@@ -121,7 +160,28 @@ func expSumZ(x *float32, n int, top float32, mask *int32) float32
 func expSumY(x *float32, n int, top float32, mask *int32) float32
 
 //go:noescape
-func scaleZ(x *float32, n int, factor float32, mask *int32)
+func scaleZ(dst *float32, n int, x *float32, factor float32, mask *int32)
 
 //go:noescape
-func scaleY(x *float32, n int, factor float32, mask *int32)
+func scaleY(dst *float32, n int, x *float32, factor float32, mask *int32)
+
+//go:noescape
+func scaleMaxZ(x *float32, n int, factor, floor float32, mask *int32) float32
+
+//go:noescape
+func scaleMaxY(x *float32, n int, factor, floor float32, mask *int32) float32
+
+//go:noescape
+func scaleAddMaxZ(x *float32, n int, factor, floor float32, add *float32, mask *int32) float32
+
+//go:noescape
+func scaleAddMaxY(x *float32, n int, factor, floor float32, add *float32, mask *int32) float32
+
+//go:noescape
+func selectMaxZ(x *float32, n int, keep *bool, factor, fill, floor float32) float32
+
+//go:noescape
+func selectMaxY(x *float32, n int, keep *bool, factor, fill, floor float32) float32
+
+//go:noescape
+func transpose8(dst *float32, dstStride int, src *float32, srcStride, n int)

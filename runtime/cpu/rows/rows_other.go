@@ -16,4 +16,16 @@ func (k *Kernels) topVector(x []float32, floor float32) (float32, bool) { return
 
 func (k *Kernels) expSumVector(x []float32, top float32) (float32, bool) { return 0, false }
 
-func (k *Kernels) scaleVector(x []float32, factor float32) bool { return false }
+func (k *Kernels) scaleVector(dst, x []float32, factor float32) bool { return false }
+
+func (k *Kernels) scaleMaxVector(x []float32, factor float32, add []float32, floor float32) (float32, bool) {
+	return 0, false
+}
+
+func (k *Kernels) selectMaxVector(x []float32, keep []bool, factor, fill, floor float32) (top float32, done int) {
+	return floor, 0
+}
+
+func (k *Kernels) transposeVector(dst []float32, dstStride int, src []float32, srcStride, rows, cols int) (r, c int) {
+	return 0, 0
+}

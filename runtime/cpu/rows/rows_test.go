@@ -87,7 +87,7 @@ func TestRows(t *testing.T) {
 			near(t, "exp", n, e[i], p, 2.5e-7*p)
 		}
 		near(t, "sum of exp", n, got, want, 1e-5*want)
-		k.Scale(x, 0.5)
+		k.Scale(x, x, 0.5)
 		okX()
 		okY()
 		okZ()

@@ -23,7 +23,11 @@ func main() {
 		v.top()
 		v.expSum()
 		v.scale()
+		v.scaleMax(false)
+		v.scaleMax(true)
+		v.selectMax()
 	}
+	transpose8(f)
 	if err := f.WriteFile("rows_amd64.s"); err != nil {
 		log.Fatal(err)
 	}
@@ -358,16 +362,17 @@ func (v *vec) expSum() {
 	v.end()
 }
 
-// scale: x *= factor.
+// scale: dst = x * factor.
 func (v *vec) scale() {
-	v.begin("scale", 32)
-	v.fn.I("MOVQ x+0(FP), SI")
+	v.begin("scale", 40)
+	v.fn.I("MOVQ dst+0(FP), DI")
 	v.fn.I("MOVQ n+8(FP), CX")
-	v.fn.I("VBROADCASTSS factor+16(FP), %s", v.r(9))
-	v.loop(4, "mask+24(FP)", []string{"SI"}, func(i int, m bool) {
+	v.fn.I("MOVQ x+16(FP), SI")
+	v.fn.I("VBROADCASTSS factor+24(FP), %s", v.r(9))
+	v.loop(4, "mask+32(FP)", []string{"DI", "SI"}, func(i int, m bool) {
 		v.load("SI", i, i, m)
 		v.op("VMULPS", 9, i, i)
-		v.store(i, "SI", i, m)
+		v.store(i, "DI", i, m)
 	})
 	v.end()
 }
