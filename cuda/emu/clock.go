@@ -238,7 +238,7 @@ func (w *warp) before(s stamp, lane int) bool {
 			return true
 		}
 		if s.warp() == w.id {
-			if t < w.clock.full || s.lane() == lane {
+			if t < w.clock.full || s.lane() == lane && lane != anyLane {
 				return true
 			}
 			if m := w.clock.lanes; m != nil && w.laneKnows(m, s, lane) {

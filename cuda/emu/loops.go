@@ -113,7 +113,14 @@ func fmulLoop(d, a, b *lanes32) {
 
 func fmaLoop(d, a, b, c *lanes32) {
 	for i := range d {
-		d[i] = nan(fp.FMA32(f32(a[i]), f32(b[i]), f32(c[i])))
+		// fp.FMA32's quick path, in place.
+		s := float64(f32(a[i]))*float64(f32(b[i])) + float64(f32(c[i]))
+		u := math.Float64bits(s)
+		if u&0x1fffffff != 0x10000000 && (u<<1>>53 > 1023-126 || s == 0) {
+			d[i] = nan(float32(s))
+		} else {
+			d[i] = nan(fp.FMA32(f32(a[i]), f32(b[i]), f32(c[i])))
+		}
 	}
 }
 

@@ -186,10 +186,34 @@ func (c *compiler) opLd(in *syntax.Instr) {
 				return
 			}
 		}
+		// Lanes that share an address share its checks: the first looks for
+		// itself, the second for the warp as a whole, the rest need not look.
+		var known [8]sharedRead
+		n8 := 0
+		share := sem.plain() && !w.clock.busy && w.clock.lanes == nil
 		for k := m; k != 0; k &= k - 1 {
 			i := bits.TrailingZeros32(k)
-			r, off := w.resolve(ref.space, w.addr(&ref, i), total, i)
-			w.readAccess(r, off, total, i, sem)
+			a := w.addr(&ref, i)
+			var r *region
+			var off int
+			for q := range known[:n8] {
+				if e := &known[q]; e.addr == a {
+					r, off = e.r, e.off
+					if !e.whole {
+						e.whole = true
+						w.readAccess(r, off, total, i, semantics{all: true})
+					}
+					break
+				}
+			}
+			if r == nil {
+				r, off = w.resolve(ref.space, a, total, i)
+				w.readAccess(r, off, total, i, sem)
+				if share && n8 < len(known) && r.space != syntax.Local {
+					known[n8] = sharedRead{addr: a, r: r, off: off}
+					n8++
+				}
+			}
 			if !r.defined(off, total) {
 				undefined |= 1 << i
 			}
@@ -215,6 +239,14 @@ func (c *compiler) opLd(in *syntax.Instr) {
 		}
 		w.setDefined(ds, m, undefined)
 	}
+}
+
+// sharedRead is an address that a load has checked for one lane, or for all.
+type sharedRead struct {
+	addr  uint64
+	r     *region
+	off   int
+	whole bool
 }
 
 // loadDst is a load's destination, which may be wider than the type.
