@@ -10,16 +10,17 @@ import (
 
 // block is one thread block under way.
 type block struct {
-	l       *launch
-	p       *program
-	idx     [3]int
-	linear  int
-	warps   []*warp
-	shared  region
-	bars    [16]barrierState
-	claimed []uint64 // shared bytes that a cp.async under way will write
-	claims  int
-	clock   blockClock
+	l         *launch
+	p         *program
+	idx       [3]int
+	linear    int
+	warps     []*warp
+	shared    region
+	bars      [16]barrierState
+	claimed   []uint64 // shared bytes that a cp.async under way will write
+	claims    int
+	clock     blockClock
+	mbarriers map[int]*mbarrier // by shared address
 }
 
 // execute runs all blocks in a seeded random order. A block runs alone until
@@ -152,6 +153,7 @@ func (b *block) reset() {
 		b.shared.data[i] = 0xcd // a value that shows, for runs without checks
 	}
 	b.bars = [16]barrierState{}
+	b.mbarriers = nil
 	clear(b.claimed)
 	b.claims = 0
 	b.resetRace()

@@ -192,3 +192,52 @@ func TestUnknownInstruction(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// mbarrierBody is a producer warp that fills buf and a consumer that waits for
+// it by an mbarrier in dynamic shared memory.
+const mbarrierBody = `
+	.reg .b64 %st;
+	setp.ne.s32 %p0, %r0, 0;
+	@!%p0 mbarrier.init.shared.b64 [dyn], 32;
+	bar.sync 0;
+	setp.ge.s32 %p1, %r0, 32;
+	@%p1 bra CONSUME;
+	st.shared.u32 [%r4], %r0;
+	ARRIVE
+	bra DONE;
+CONSUME:
+	mov.b64 %st, 0;
+POLL:
+	WAIT
+	@!%p2 bra POLL;
+	xor.b32 %r6, %r4, 4;
+	ld.shared.u32 %r5, [%r6-128];
+	st.global.u32 [%rd3], %r5;
+	st.global.u32 [%rd3-128], %r5;
+DONE:
+`
+
+func TestMbarrier(t *testing.T) {
+	arrive, wait := "mbarrier.arrive.shared.b64 %st, [dyn];", "mbarrier.test_wait.shared.b64 %p2, [dyn], %st;"
+	if _, err := launch(t, replace(mbarrierBody, "ARRIVE", arrive, "WAIT", wait), 1, 64); err != nil {
+		t.Error(err)
+	}
+	parity := "mbarrier.try_wait.parity.shared::cta.b64 %p2, [dyn], 0;"
+	if _, err := launch(t, replace(mbarrierBody, "ARRIVE", arrive, "WAIT", parity), 1, 64); err != nil {
+		t.Error(err)
+	}
+	for name, body := range map[string]string{
+		"no wait":           replace(mbarrierBody, "ARRIVE", arrive, "WAIT", "setp.eq.s32 %p2, %r0, %r0;"),
+		"stores after":      replace(mbarrierBody, "ARRIVE", arrive+" st.shared.u32 [%r4], %r1;", "WAIT", wait),
+		"nobody arrives":    replace(mbarrierBody, "ARRIVE", "", "WAIT", wait),
+		"not initialised":   replace(mbarrierBody, "@!%p0 mbarrier.init.shared.b64 [dyn], 32;", "", "ARRIVE", arrive, "WAIT", wait),
+		"init without sync": replace(mbarrierBody, "bar.sync 0;", "", "ARRIVE", arrive, "WAIT", wait),
+	} {
+		var f *emu.Fault
+		if _, err := launch(t, body, 1, 64); !errors.As(err, &f) {
+			t.Errorf("%s: %v", name, err)
+		} else {
+			t.Logf("%s: %v", name, f.Kind)
+		}
+	}
+}

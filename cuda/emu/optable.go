@@ -89,6 +89,7 @@ func opcodes() map[string]opDef {
 		"applypriority": {(*compiler).opHint, 1, 2, Other},
 		"discard":       {(*compiler).opHint, 1, 2, Other},
 		"createpolicy":  {(*compiler).opCreatepolicy, 2, 4, Other},
+		"mbarrier":      {(*compiler).opMbarrier, 1, 4, Barrier},
 		// tensor cores (ops_mma.go)
 		"mma":  {(*compiler).opMma, 4, 4, Tensor},
 		"wmma": {(*compiler).opWmma, 2, 4, Tensor},

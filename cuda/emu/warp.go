@@ -32,7 +32,7 @@ type warp struct {
 	async     asyncState
 	clock     warpClock
 	releasing *[32]*released // snapshots of the release under way
-	spun      int            // instructions since the warp last gave way
+	yield     bool           // give way to others: the warp polls
 }
 
 // quantum is how many instructions a warp runs before others get a turn; it
@@ -103,7 +103,7 @@ func (w *warp) run() bool {
 	checked := w.def != nil
 	st := &w.b.l.counts
 	start := w.executed
-	w.spun = 0
+	w.yield = false
 	for w.live != 0 && w.atBar == nil {
 		mask, pc := w.group()
 		if mask == 0 {
@@ -139,9 +139,6 @@ func (w *warp) run() bool {
 			}
 		case flowBranch:
 			w.branch(mask, lanes, pc, in.target)
-			if in.target <= pc {
-				w.spun++
-			}
 		case flowTable:
 			w.branchTable(in, mask, lanes, pc)
 		case flowExit:
@@ -151,7 +148,7 @@ func (w *warp) run() bool {
 		case flowBarrier:
 			w.barrier(in, mask, lanes, pc)
 		}
-		if w.executed-start >= quantum {
+		if w.executed-start >= quantum || w.yield {
 			break
 		}
 	}
