@@ -116,11 +116,7 @@ func (kd kind) avx512(f *asmgen.File, mr, nv, p int) {
 	pair := func(u int, ahead, odd bool) {
 		for q := range p {
 			for v := range nv {
-				if p == 1 {
-					fn.I("VMOVUPS.Z %d(%s), K%d, Z%d", 64*v, bregs[q], v+1, raw(v))
-				} else {
-					fn.I("VMOVUPS %d(%s), Z%d", 64*v, bregs[q], raw(v))
-				}
+				fn.I("VMOVUPS %d(%s), Z%d", 64*v, bregs[q], raw(v))
 				fn.I("VPSLLD $16, Z%d, Z%d", raw(v), breg(v))
 				if ahead {
 					fn.I("PREFETCHT0 %d(%s)", near+64*v, bregs[q])
@@ -166,11 +162,8 @@ func (kd kind) avx512(f *asmgen.File, mr, nv, p int) {
 		}
 		for q := range p {
 			for v := range nv {
-				if p == 1 {
-					fn.I("VMOVUPS.Z %d(%s), K%d, Z%d", 64*v, bregs[q], v+1, breg(v))
-				} else {
-					fn.I("VMOVUPS %d(%s), Z%d", 64*v, bregs[q], breg(v))
-				}
+				// Panels are padded: a masked load would take an FMA port.
+				fn.I("VMOVUPS %d(%s), Z%d", 64*v, bregs[q], breg(v))
 			}
 			if ahead {
 				for v := range nv {
