@@ -45,11 +45,21 @@ func Pack(p Precision, src Source) (*Matrix, error) {
 	return m, m.Check()
 }
 
-// each calls f with the packed index, the column and the value of every element.
+// each calls f with the packed index, the column and the value of every element,
+// panel by panel.
 func (s Source) each(m *Matrix, f func(i, n int, v float32)) {
-	for k := range s.K {
-		for n := range s.N {
-			f(m.Index(k, n), n, s.Data[k*s.KStride+n*s.NStride])
+	per := m.Precision.PerStep()
+	for n0 := 0; n0 < s.N; n0 += NR {
+		base := m.Index(0, n0)
+		step := NR * per
+		if inHalf(n0, s.N) {
+			step = half * per
+		}
+		for k := range s.K {
+			at, from := base+k/per*step+k%per, k*s.KStride
+			for n := n0; n < min(n0+NR, s.N); n++ {
+				f(at+(n-n0)*per, n, s.Data[from+n*s.NStride])
+			}
 		}
 	}
 }
