@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"github.com/seed-c851cfd2/moec/codegen/plan"
 	"github.com/seed-c851cfd2/moec/ir"
 	"github.com/seed-c851cfd2/moec/ir/tensor"
 )
@@ -16,17 +17,21 @@ type Stats struct {
 
 // Stats computes the cost of a run with inputs of these shapes. Steps whose shapes
 // depend on data count nothing.
-func (s *Session) Stats(ins []*tensor.Tensor) (Stats, error) {
+func (s *Session) Stats(ins []*tensor.Tensor) (Stats, error) { return StatsOf(s.program, ins) }
+
+// StatsOf computes the cost of a run of a program, whatever it is compiled for; the
+// memory is that of a session on the CPU.
+func StatsOf(p *plan.Program, ins []*tensor.Tensor) (Stats, error) {
 	types := make([]ir.Type, len(ins))
 	for i, t := range ins {
 		types[i] = ir.TypeOf(t)
 	}
-	in, err := Instantiate(s.program, s.program.Main(), types, 0)
+	in, err := Instantiate(p, p.Main(), types, 0)
 	if err != nil {
 		return Stats{}, err
 	}
 	_, size := in.layout()
-	st := Stats{ArenaBytes: int64(size), WeightBytes: s.program.WeightBytes(), Steps: len(in.Steps)}
+	st := Stats{ArenaBytes: int64(size), WeightBytes: p.WeightBytes(), Steps: len(in.Steps)}
 	for pos, si := range in.Steps {
 		if in.Dynamic[pos] {
 			continue

@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/seed-c851cfd2/moec/ir/tensor"
-	rt "github.com/seed-c851cfd2/moec/runtime"
 )
 
 type benchArgs struct {
@@ -22,6 +21,7 @@ type benchArgs struct {
 	seconds float64
 	json    bool
 	seed    uint64
+	device  string
 }
 
 func (a *app) benchCommand() *cobra.Command {
@@ -40,6 +40,7 @@ func (a *app) benchCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.StringArrayVar(&b.in, "in", nil, inHelp)
 	f.IntVar(&b.threads, "threads", 0, "worker threads; 0: one per processor")
+	f.StringVar(&b.device, "device", "cpu", "cpu, emu or cuda")
 	f.Float64Var(&b.seconds, "seconds", 3, "how long to measure each model")
 	f.BoolVar(&b.json, "json", false, "print JSON")
 	f.Uint64Var(&b.seed, "seed", 1, "seed of rand: inputs")
@@ -71,14 +72,14 @@ func (a *app) bench(ctx context.Context, b benchArgs) error {
 		threads = runtime.GOMAXPROCS(0)
 	}
 	type subject struct {
-		s         *rt.Session
+		s         runner
 		ins, outs []*tensor.Tensor
 		times     []float64
 		res       benchResult
 	}
 	var subjects []*subject
 	for _, file := range b.models {
-		s, done, err := a.session(ctx, file, b.threads)
+		s, done, err := a.open(ctx, file, b.device, b.threads)
 		if err != nil {
 			return err
 		}

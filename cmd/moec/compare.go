@@ -275,7 +275,7 @@ func (a *app) comparePerLayer(ctx context.Context, c compareArgs) error {
 	if err != nil {
 		return err
 	}
-	s, done, err := a.session(ctx, c.models[len(c.models)-1], c.threads)
+	s, done, err := a.open(ctx, c.models[len(c.models)-1], c.device, c.threads)
 	if err != nil {
 		return err
 	}

@@ -10,12 +10,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/seed-c851cfd2/moec/codegen"
+	"github.com/seed-c851cfd2/moec/codegen/cuda"
 	"github.com/seed-c851cfd2/moec/codegen/plan"
 	"github.com/seed-c851cfd2/moec/ir"
 	"github.com/seed-c851cfd2/moec/ir/eval"
 	"github.com/seed-c851cfd2/moec/ir/tensor"
 	"github.com/seed-c851cfd2/moec/passes"
-	"github.com/seed-c851cfd2/moec/runtime"
 )
 
 type compileArgs struct {
@@ -103,6 +103,7 @@ func (a *app) compile(ctx context.Context, c compileArgs) error {
 		return err
 	}
 	fmt.Fprintf(a.out, "%s: %d nodes to %d steps, %.1f MB of weights, in %s\n", c.out, imported, len(p.Main().Steps), float64(p.WeightBytes())/1e6, time.Since(start).Round(time.Millisecond))
+	a.deviceSteps(p)
 	if check != nil {
 		if err := a.checkProgram(ctx, c, g, check); err != nil {
 			return withFile(c.out, err)
@@ -127,16 +128,15 @@ func (a *app) parity(ctx context.Context, c compileArgs) error {
 		a.logf("parity: not measured: the model does not run on random inputs: %v", err)
 		return nil
 	}
-	p, err := plan.Open(c.out, a.ops)
+	device := "cpu"
+	if c.target.Device == "cuda" {
+		device = "emu"
+	}
+	s, done, err := a.open(ctx, c.out, device, 0)
 	if err != nil {
 		return err
 	}
-	defer p.Close()
-	s, err := runtime.New(p, runtime.Options{MaxElems: a.maxElems()})
-	if err != nil {
-		return err
-	}
-	defer s.Close()
+	defer done()
 	outs := make([]*tensor.Tensor, len(want))
 	if err := s.RunTo(ctx, ins, outs, nil); err != nil {
 		return withFile(c.out, err)
@@ -154,6 +154,29 @@ func (a *app) parity(ctx context.Context, c compileArgs) error {
 	fmt.Fprintf(a.out, "parity: largest difference %.3g at output %q (cosine %.6f) against the reference interpreter on random inputs %s\n",
 		worst.MaxAbs, worst.Name, worst.Cosine, shapesText(g.Inputs, ins))
 	return nil
+}
+
+// deviceSteps prints what of a program for a device runs where.
+func (a *app) deviceSteps(p *plan.Program) {
+	if p.Target.Device != "cuda" {
+		return
+	}
+	launches := 0
+	host := map[string]int{}
+	var order []string
+	for _, st := range p.Main().Steps {
+		launches += len(st.Launches)
+		if why, ok := strings.CutPrefix(st.Note, cuda.HostNote); ok && st.Kernel == plan.KernelRef {
+			if host[why] == 0 {
+				order = append(order, why)
+			}
+			host[why]++
+		}
+	}
+	fmt.Fprintf(a.out, "cuda: %d launches of %d kernels for %s at %s\n", launches, len(p.Modules), p.Target.GPU, p.Target.Precision)
+	for _, why := range order {
+		fmt.Fprintf(a.out, "cuda: %d steps run on the host: %s\n", host[why], why)
+	}
 }
 
 func shapesText(vs []*ir.Value, ins []*tensor.Tensor) string {

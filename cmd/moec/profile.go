@@ -17,6 +17,7 @@ import (
 )
 
 type profileArgs struct {
+	device  string
 	model   string
 	in      []string
 	threads int
@@ -42,6 +43,7 @@ func (a *app) profileCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.StringArrayVar(&p.in, "in", nil, inHelp)
 	f.IntVar(&p.threads, "threads", 0, "worker threads; 0: one per processor")
+	f.StringVar(&p.device, "device", "cpu", "cpu, emu or cuda")
 	f.IntVar(&p.runs, "runs", 10, "runs to average over")
 	f.IntVar(&p.top, "top", 30, "how many steps to print; 0: all")
 	f.StringVar(&p.trace, "trace", "", "write a Chrome trace of the last run to this file")
@@ -52,7 +54,7 @@ func (a *app) profileCommand() *cobra.Command {
 
 func (a *app) profile(ctx context.Context, p profileArgs) error {
 	a.overrides = inputNames(p.in)
-	s, done, err := a.session(ctx, p.model, p.threads)
+	s, done, err := a.open(ctx, p.model, p.device, p.threads)
 	if err != nil {
 		return err
 	}
@@ -105,7 +107,7 @@ func (a *app) profile(ctx context.Context, p profileArgs) error {
 	return w.Flush()
 }
 
-func writeTrace(ctx context.Context, s *rt.Session, ins, outs []*tensor.Tensor, path string) error {
+func writeTrace(ctx context.Context, s runner, ins, outs []*tensor.Tensor, path string) error {
 	t := rt.NewTrace()
 	if err := s.RunTo(ctx, ins, outs, t.Observer()); err != nil {
 		return err

@@ -6,6 +6,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/seed-c851cfd2/moec/codegen"
+	"github.com/seed-c851cfd2/moec/cuda"
+	"github.com/seed-c851cfd2/moec/cuda/emu"
+	"github.com/seed-c851cfd2/moec/cuda/nvidia"
+	"github.com/seed-c851cfd2/moec/cuda/session"
 	"github.com/seed-c851cfd2/moec/ir/tensor"
 	"github.com/seed-c851cfd2/moec/ir/tensorio"
 	"github.com/seed-c851cfd2/moec/runtime"
@@ -78,13 +83,45 @@ type runner interface {
 	// IndexBounds are the lengths of the tables that integer inputs index, by position.
 	IndexBounds() map[int]int
 	Run(ctx context.Context, in map[string]*tensor.Tensor) (map[string]*tensor.Tensor, error)
+	RunTo(ctx context.Context, ins, outs []*tensor.Tensor, obs *runtime.Observer) error
+	Stats(ins []*tensor.Tensor) (runtime.Stats, error)
 }
 
 // open prepares a model for a device by name.
 func (a *app) open(ctx context.Context, model, device string, threads int) (runner, func(), error) {
-	switch device {
-	case "", "cpu":
+	if device == "" || device == "cpu" {
 		return a.session(ctx, model, threads)
 	}
-	return nil, nil, fmt.Errorf("%w: this build has no device %q; moec devices lists what is there", errNoDevice, device)
+	drv, separate, err := driver(ctx, device)
+	if err != nil {
+		return nil, nil, err
+	}
+	dev, err := drv.Open(0)
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := a.program(ctx, model, codegen.Target{Device: "cuda"})
+	if err != nil {
+		dev.Close()
+		return nil, nil, err
+	}
+	s, err := session.New(p, dev, session.Options{MaxElems: a.maxElems(), Separate: separate})
+	if err != nil {
+		p.Close()
+		dev.Close()
+		return nil, nil, withFile(model, err)
+	}
+	return s, func() { s.Close(); dev.Close(); p.Close() }, nil
+}
+
+// driver finds the driver of a device by name; separate says that values should not share memory there, because
+// it checks every access.
+func driver(ctx context.Context, device string) (drv cuda.Driver, separate bool, err error) {
+	switch device {
+	case "emu":
+		return cuda.Emulator{Options: emu.Options{Seed: 1, Checks: emu.AllChecks}, Context: ctx}, true, nil
+	case "cuda":
+		return nvidia.Driver{}, false, nil
+	}
+	return nil, false, fmt.Errorf("%w: this build has no device %q; moec devices lists what is there", errNoDevice, device)
 }

@@ -145,11 +145,11 @@ func (l *Lowering) choose(n *ir.Node, rules map[string]rule) (*Choice, error) {
 	return c, err
 }
 
-// hostNote starts the notes of steps that run on the host though they depend on data.
-const hostNote = "on the host: "
+// HostNote starts the notes of steps that run on the host though they depend on data.
+const HostNote = "on the host: "
 
 func hostChoice(reason string) *Choice {
-	return &Choice{Kernel: plan.KernelRef, Note: hostNote + reason}
+	return &Choice{Kernel: plan.KernelRef, Note: HostNote + reason}
 }
 
 // settle finds the values that the host computes anyway: those that follow from shapes alone, once per set of
@@ -186,7 +186,7 @@ func (l *Lowering) onHost(n *ir.Node) bool {
 
 func (l *Lowering) hostReason(n *ir.Node) string {
 	if len(n.Subgraphs) > 0 {
-		return hostNote + "control flow that data decides"
+		return HostNote + "control flow that data decides"
 	}
 	return "follows from shapes"
 }

@@ -23,6 +23,7 @@ type instance struct {
 	dims map[string]int64
 	ops  []operation
 	used int64
+	held int64 // bytes of intermediate values
 
 	producer []int // per value: the position in rt.Steps of its step, or -1
 	root     []int // per value: the value whose device memory it shares
@@ -354,6 +355,7 @@ func (l *layout) get(n int64) (cuda.Ptr, error) {
 	p, err := l.in.s.dev.Alloc(n)
 	if err == nil {
 		l.in.owned = append(l.in.owned, p)
+		l.in.held += n
 	}
 	return p, err
 }

@@ -115,6 +115,10 @@ func (s *Session) Outputs() []runtime.Port {
 	return runtime.Ports(s.program.Main(), s.program.Main().Outputs)
 }
 
+// IndexBounds gives, by position among the inputs, what made-up indices must stay below; see
+// plan.Program.IndexBounds.
+func (s *Session) IndexBounds() map[int]int { return s.program.IndexBounds() }
+
 // Run runs the program on inputs by name and returns its outputs by name.
 func (s *Session) Run(ctx context.Context, in map[string]*tensor.Tensor) (map[string]*tensor.Tensor, error) {
 	return runtime.Named(in, s.Inputs(), s.Outputs(), func(ins, outs []*tensor.Tensor) error { return s.RunTo(ctx, ins, outs, nil) })
@@ -137,6 +141,21 @@ func (s *Session) RunTo(ctx context.Context, ins, outs []*tensor.Tensor, obs *ru
 		return err
 	}
 	return in.run(ctx, ins, outs, obs)
+}
+
+// Stats is the cost of a run with inputs of these shapes; its memory is that of intermediate values on the device.
+func (s *Session) Stats(ins []*tensor.Tensor) (runtime.Stats, error) {
+	st, err := runtime.StatsOf(s.program, ins)
+	if err != nil {
+		return st, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	in, err := s.instance(ins)
+	if err == nil {
+		st.ArenaBytes = in.held
+	}
+	return st, err
 }
 
 // instance finds or makes what is prepared for the inputs' shapes.
