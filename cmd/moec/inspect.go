@@ -111,7 +111,7 @@ func (a *app) inspectModel(ctx context.Context, i inspectArgs) (*inspection, err
 	}
 	g, err := a.loadGraph(ctx, i.model)
 	if err != nil {
-		if !errors.Is(err, ir.ErrUnsupportedOp) {
+		if !errors.Is(err, ir.ErrUnsupportedOp) && !errors.Is(err, ir.ErrUnsupportedType) {
 			return nil, err
 		}
 		in.Unsupported = strings.Split(err.Error(), "\n")

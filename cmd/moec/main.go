@@ -164,7 +164,7 @@ func exitCode(ctx context.Context, err error) int {
 		return exitMissed
 	case errors.Is(err, errNoDevice), errors.Is(err, cuda.ErrNoDevice):
 		return exitNoDevice
-	case errors.Is(err, ir.ErrUnsupportedOp):
+	case errors.Is(err, ir.ErrUnsupportedOp), errors.Is(err, ir.ErrUnsupportedType):
 		return exitUnsupported
 	}
 	return exitFailed
