@@ -36,11 +36,11 @@ func matmulLinear(e *edit, n *ir.Node) bool {
 	return e.replace(n.Outputs[0], e.add("moec::Linear", values(x, w), nodes(n)))
 }
 
-// gemmLinear: alpha a b^T + beta c with constant b and c. The factors go into the
-// constants.
+// gemmLinear: alpha a b + beta c with constant b and c, either matrix transposed or not.
+// The factors go into the constants.
 func gemmLinear(e *edit, n *ir.Node) bool {
 	a, b, c := n.Inputs[0], n.Inputs[1], input(n, 2)
-	if !b.IsConst() || !b.Const.DType().IsFloat() || intAttr(n, "transA") != 0 {
+	if !b.IsConst() || !b.Const.DType().IsFloat() {
 		return false
 	}
 	w := b.Const
@@ -58,6 +58,9 @@ func gemmLinear(e *edit, n *ir.Node) bool {
 			return false
 		}
 		ins = append(ins, e.vector(c, scaled(bias, beta)))
+	}
+	if intAttr(n, "transA") != 0 {
+		ins[0] = e.add("Transpose", values(a), nodes(n), "perm", []int64{1, 0})
 	}
 	return e.replace(n.Outputs[0], e.add("moec::Linear", ins, nodes(n)))
 }
@@ -131,4 +134,44 @@ func unflatten(e *edit, n *ir.Node) bool {
 	y := e.addAttrs(n.Op, n.Attrs, ins, nodes(n), 1).Outputs[0]
 	shape := e.ints(-1, int64(n.Inputs[1].Const.Shape()[1]))
 	return e.replace(n.Outputs[0], e.add("Reshape", values(y, shape), nodes(r)))
+}
+
+// unflattened is the value behind v when v regroups the leading axes of a Linear's
+// output into one.
+func unflattened(v *ir.Value) *ir.Value {
+	r := def(v, "Reshape")
+	if r == nil || def(r.Inputs[0], "moec::Linear", "Relu", "Gelu", "Swish", "Mul") == nil {
+		return nil
+	}
+	x, flat := r.Inputs[0].Type, v.Type
+	if x.Rank() < 3 || flat.Rank() != 2 || !x.Shape[x.Rank()-1].Same(flat.Shape[1]) || !flat.Shape[1].IsKnown() {
+		return nil
+	}
+	return r.Inputs[0]
+}
+
+// unflattenActivation moves the Reshape that unflatten has put behind a Linear on through
+// the activation that follows, towards the next Linear.
+func unflattenActivation(e *edit, n *ir.Node) bool {
+	x := unflattened(n.Inputs[0])
+	if x == nil {
+		return false
+	}
+	return e.flattenLeading(n, values(x))
+}
+
+// unflattenProduct does the same for the product of a gated layer's two branches.
+func unflattenProduct(e *edit, n *ir.Node) bool {
+	x, y := unflattened(n.Inputs[0]), unflattened(n.Inputs[1])
+	if x == nil || y == nil || !sameType(x.Type, y.Type) {
+		return false
+	}
+	return e.flattenLeading(n, values(x, y))
+}
+
+// flattenLeading computes n on values that keep their leading axes, and regroups after it.
+func (e *edit) flattenLeading(n *ir.Node, ins []*ir.Value) bool {
+	last := n.Outputs[0].Type.Shape[1]
+	y := e.addAttrs(n.Op, n.Attrs, ins, nodes(n), 1).Outputs[0]
+	return e.replace(n.Outputs[0], e.add("Reshape", values(y, e.ints(-1, last.Size)), nodes(n)))
 }

@@ -142,39 +142,41 @@ func (e *edit) matchGated(l2 layer) (*site, bool) {
 	return nil, false
 }
 
-// halves recognises the gate and up branches as the two halves of one Linear, split
-// along the last axis.
+// halves recognises the gate and up branches as the two halves of one Linear, cut along
+// the last axis by a Split or by two Slices.
 func (e *edit) halves(gate, up *ir.Value) (*site, bool) {
-	sp := def(gate, "Split")
-	if sp == nil || up.Def != sp || gate == up || len(sp.Outputs) != 2 || !e.g.OnlyUse(gate) || !e.g.OnlyUse(up) {
+	if !gate.Type.Ranked || !up.Type.Ranked {
 		return nil, false
 	}
-	l, ok := e.layer(sp.Inputs[0].Def)
-	if !ok || l.channels || !e.g.OnlyUse(l.y) || l.w.Const.Rank() != 2 {
+	packed, gateAt, cut := partOfLast(gate)
+	other, upAt, cut2 := partOfLast(up)
+	if packed == nil || packed != other || gate == up || !e.g.OnlyUse(gate) || !e.g.OnlyUse(up) || e.g.IsOutput(packed) {
 		return nil, false
 	}
-	rank := int64(l.y.Type.Rank())
-	if axis := intAttr(sp, "axis"); axis != -1 && axis != rank-1 {
+	l, ok := e.layer(packed.Def)
+	if !ok || l.channels || l.w.Const.Rank() != 2 {
 		return nil, false
 	}
-	width := l.w.Const.Shape()[1]
-	if width%2 != 0 {
+	if slices.ContainsFunc(packed.Users(), func(n *ir.Node) bool { return n != cut && n != cut2 }) || len(cut.Outputs) > 2 || len(cut2.Outputs) > 2 {
 		return nil, false
 	}
-	if sizes := input(sp, 1); sizes != nil {
-		if n, ok := constInts(sizes); !ok || len(n) != 2 || n[0] != n[1] {
-			return nil, false
-		}
+	width, last := l.w.Const.Shape()[1], gate.Type.Rank()-1
+	half := ir.Known(int64(width / 2))
+	if width%2 != 0 || gateAt+upAt != half.Size || gateAt*upAt != 0 || gate.Type.Shape[last] != half || up.Type.Shape[last] != half {
+		return nil, false
 	}
-	part := func(v *ir.Value, i int) *ir.Value {
+	part := func(v *ir.Value, at int64) *ir.Value {
 		if v == nil {
 			return nil
 		}
-		return e.g.NewConst("", columns(v.Const, i*width/2, (i+1)*width/2))
+		return e.g.NewConst("", columns(v.Const, int(at), int(at)+width/2))
+	}
+	from := nodes(l.node, cut)
+	if cut2 != cut {
+		from = append(from, cut2)
 	}
 	return &site{
-		x: l.x, w1: part(l.w, gate.Index), b1: part(l.b, gate.Index), up: part(l.w, up.Index), upBias: part(l.b, up.Index),
-		nodes: nodes(l.node, sp),
+		x: l.x, w1: part(l.w, gateAt), b1: part(l.b, gateAt), up: part(l.w, upAt), upBias: part(l.b, upAt), nodes: from,
 	}, true
 }
 

@@ -138,5 +138,6 @@ func TestConvNorms(t *testing.T)   { testCases(t, ConvNorms()) }
 func TestLinears(t *testing.T)     { testCases(t, Linears()) }
 func TestAttentions(t *testing.T)  { testCases(t, Attentions()) }
 func TestQKV(t *testing.T)         { testCases(t, QKV()) }
+func TestFeedforward(t *testing.T) { testCases(t, Feedforward()) }
 func TestEpilogues(t *testing.T)   { testCases(t, Epilogues()) }
 func TestSkipNorms(t *testing.T)   { testCases(t, SkipNorms()) }

@@ -100,6 +100,7 @@ func TestFirstOps(t *testing.T) {
 		{"Concat", map[string]any{"axis": int64(-1)}, []*tensor.Tensor{x, ofF32([]int{2, 1}, 8, 9)}, ofF32([]int{2, 4}, 1, 2, 3, 8, 4, 5, 6, 9)},
 		{"Tile", nil, []*tensor.Tensor{ofF32([]int{2}, 1, 2), ofI64(2)}, ofF32([]int{4}, 1, 2, 1, 2)},
 		{"Reshape", nil, []*tensor.Tensor{x, ofI64(0, -1, 1)}, ofF32([]int{2, 3, 1}, 1, 2, 3, 4, 5, 6)},
+		{"Reshape", nil, []*tensor.Tensor{ofF32([]int{0, 5, 6}), ofI64(0, 0, -1, 2)}, ofF32([]int{0, 5, 3, 2})}, // copied dims do not hide what -1 stands for
 		{"Cast", map[string]any{"to": int64(7)}, []*tensor.Tensor{ofF32([]int{3}, -1.7, 2.9, 0)}, ofI64(-1, 2, 0)},
 		{"Range", nil, []*tensor.Tensor{tensor.Scalar(int64(10)), tensor.Scalar(int64(4)), tensor.Scalar(int64(-2))}, ofI64(10, 8, 6)},
 		{"Where", nil, []*tensor.Tensor{tensor.Of([]bool{true, false}, 2, 1), x, ofF32(nil, 0)}, ofF32([]int{2, 3}, 1, 2, 3, 0, 0, 0)},

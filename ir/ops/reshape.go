@@ -97,6 +97,9 @@ func reshapeTo(in []int, want []int64, allowZero bool) ([]int, error) {
 	}
 	n := tensor.NumElems(in)
 	rest, ok := tensor.CheckedElems(shape)
+	if ok && free >= 0 && rest == 0 && n == 0 && !allowZero {
+		n, rest = withoutCopied(in, shape, want)
+	}
 	if ok && free >= 0 {
 		ok = rest > 0 && n%rest == 0
 		if ok {
@@ -110,6 +113,23 @@ func reshapeTo(in []int, want []int64, allowZero bool) ([]int, error) {
 		return nil, fmt.Errorf("%w: %v cannot become %v", ir.ErrShape, in, want)
 	}
 	return shape, nil
+}
+
+// withoutCopied counts the elements of an input and its target apart from the dimensions
+// that the target copies: what -1 stands for in an empty tensor such as [0,6] to [0,-1,2].
+func withoutCopied(in, shape []int, want []int64) (n, rest int) {
+	n, rest = 1, 1
+	for i, d := range in {
+		if i >= len(want) || want[i] != 0 {
+			n *= d
+		}
+	}
+	for i, d := range shape {
+		if want[i] != 0 {
+			rest *= d
+		}
+	}
+	return n, rest
 }
 
 func inferReshape(c *ir.InferCtx) error {
