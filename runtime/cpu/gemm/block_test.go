@@ -63,10 +63,14 @@ func TestBlock(t *testing.T) {
 	ms := []int{0, 1, 2, 3, 5, 6, 7, 9, 11, 12, 13, 25}
 	ks := []int{0, 1, 2, 3, 4, 5, 7, 8, 17, 64}
 	ns := []int{0, 1, 8, 15, 16, 17, 31, 32, 33, 48, 49, 64, 100, 160, 161}
+	trials := 150
+	if testing.Short() {
+		trials = 30
+	}
 	for level, kern := range variants() {
 		rng := rand.New(rand.NewPCG(7, 7))
 		for _, p := range precisions {
-			for trial := range 150 {
+			for trial := range trials {
 				m, k, n := ms[rng.IntN(len(ms))], ks[rng.IntN(len(ks))], ns[rng.IntN(len(ns))]
 				if trial%50 == 0 { // both loops of a block
 					m, k, n = 13+rng.IntN(20), 1025+rng.IntN(20), 300+rng.IntN(40)
