@@ -47,6 +47,11 @@ func rules() map[string]rule {
 		"Conv":                  (*Lowering).conv,
 		"moec::Conv":            (*Lowering).conv,
 		"Gather":                (*Lowering).gather,
+		"GatherND":              (*Lowering).gatherND,
+		"CumSum":                (*Lowering).cumSum,
+		"RNN":                   (*Lowering).recurrent,
+		"GRU":                   (*Lowering).recurrent,
+		"LSTM":                  (*Lowering).recurrent,
 	}
 }
 

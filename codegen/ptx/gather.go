@@ -59,6 +59,44 @@ func (s Gather) Kernel() (*Kernel, error) {
 	return b.done(), nil
 }
 
+// GatherND picks slices by tuples of indices: y[i, :] = x[index[i, 0], index[i, 1], ..., :] with x [Axes..., Inner]
+// and index i64 [Count, len(Axes)]; negative indices count from the end, those outside read the nearest slice.
+// Buffers: x, index, y.
+type GatherND struct {
+	Axes         []Expr
+	Inner, Count Expr
+	DType        dtype
+}
+
+// Kernel writes the kernel: one element per thread.
+func (s GatherND) Kernel() (*Kernel, error) {
+	if _, err := kindOf(s.DType); err != nil {
+		return nil, err
+	}
+	b := newKernel("gather_nd", elementwiseThreads)
+	b.doc("gather %v slices of %v by %d indices each", s.Count, s.Inner, len(s.Axes))
+	total := s.Count.Mul(s.Inner)
+	b.k.Grid = [3]Expr{total.CeilDiv(elementwiseThreads), N(1), N(1)}
+	b.k.Cost = Cost{Bytes: total.MulN(2 * s.DType.Size()).Add(s.Count.MulN(8 * len(s.Axes)))}
+	b.k.Limits = Limits{Registers: 40}
+	x, index, y := b.buffer("x", s.DType, Read), b.buffer("index", tensor.I64, Read), b.buffer("y", s.DType, Write)
+	axes, inner, n := b.dims(s.Axes), b.dim(s.Inner), b.dim(total)
+	at := b.BlockX().MadI(elementwiseThreads, b.Tid()).As("at")
+	b.ExitIf(at.Ge(n))
+	slice, j := at.DivRem(inner)
+	tuple := index.AtMul(slice, b.Const(len(s.Axes)), 8)
+	from := b.Const(0)
+	for i, axis := range axes {
+		pick := load(tuple, tensor.I64, 8*i).i
+		pick = pick.Lt(b.Const64(0)).SelU64(pick.Add(axis.Wide()), pick)
+		pick = pick.Max(b.Const64(0)).Min(axis.Wide().AddI(-1))
+		from = from.Mad(axis, pick.Low())
+	}
+	es := s.DType.Size()
+	store(b.Func, y.At(at, es), s.DType, 0, load(x.AtMul(from, inner, es).At(j, es), s.DType, 0))
+	return b.done(), nil
+}
+
 // Pad copies x into the middle of y and fills the rest: with a constant, the nearest element ("edge") or a
 // mirror image without the edge ("reflect"). Shape is that of y, Before the padding in front of each
 // dimension, Size the shape of x. Buffers: x, y.
