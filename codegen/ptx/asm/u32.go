@@ -352,7 +352,7 @@ func (x U32) WideS() U64 {
 
 // MulWide is the full 64-bit product, unsigned.
 func (x U32) MulWide(y U32) U64 {
-	if x.imm && y.imm {
+	if x.imm && y.imm || x.imm && x.k == 0 || y.imm && y.k == 0 {
 		return x.f.Const64(int64(x.k) * int64(y.k))
 	}
 	out := x.f.new64()

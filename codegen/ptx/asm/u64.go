@@ -107,6 +107,15 @@ func (x U64) AtS(i U32, scale int) U64 {
 
 // AtMul is the address x + i*j*scale bytes, for products that need more than 32 bits.
 func (x U64) AtMul(i, j U32, scale int) U64 {
+	if i.imm {
+		i, j = j, i
+	}
+	if step := int64(j.k) * int64(scale); j.imm && step < 1<<31 {
+		if step == 0 {
+			return x
+		}
+		return x.At(i, int(step)) // the product with a constant is 64 bits wide as it is
+	}
 	p := i.MulWide(j)
 	if p.imm {
 		return x.Add(x.f.Const64(int64(p.k) * int64(scale)))
