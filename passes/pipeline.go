@@ -1,7 +1,7 @@
 package passes
 
 // Pipeline is what every compilation runs, in order. Approximate passes are not in it:
-// a recipe inserts them after Feedforward (see Before).
+// a recipe inserts them before Epilogues (see Before).
 func Pipeline() []Pass {
 	return []Pass{
 		Dead(),        // exports carry unused heads: spare everybody the work

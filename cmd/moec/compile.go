@@ -47,7 +47,7 @@ func (a *app) compileCommand() *cobra.Command {
 	f.StringVar(&c.target.Device, "target", "cpu", "cpu or cuda")
 	f.StringVar(&c.target.GPU, "gpu", "generic", "GPU the cuda plan is made for: 3090, a100, h100, h200, generic")
 	f.StringVar(&c.target.Precision, "precision", "f32", "f32, f16 (cuda), bf16 or int8 (cpu)")
-	f.StringVar(&c.recipe, "recipe", "", "recipe (TOML) of approximate rewrites")
+	f.StringVar(&c.recipe, "recipe", "", "recipe (TOML) of approximate rewrites: [[rewrite]] with to, experts, k, keep, seed, exclude")
 	f.StringVar(&c.export, "export", "portable", "bodies of moec ops in ONNX: portable, gather or ort")
 	f.StringVar(&c.dump, "dump", "", "write the graph after every pass, and one HTML page, into this folder")
 	f.BoolVar(&c.check, "check", false, "validate every pass and the final program on random inputs")
@@ -66,11 +66,14 @@ func (a *app) compile(ctx context.Context, c compileArgs) error {
 	opts := passes.Default()
 	var check *passes.Check
 	if c.check {
-		check = &passes.Check{Seed: 1, Eval: func(ctx context.Context, g *ir.Graph, ins []*tensor.Tensor) ([]*tensor.Tensor, error) {
-			return eval.Run(ctx, g, ins, eval.Options{MaxElems: a.maxElems()})
-		}}
+		check = &passes.Check{Seed: 1, Eval: a.interpret}
 		opts.Check, opts.Verify = check, true
 	}
+	recipe, err := readRecipe(c.recipe, a.interpret)
+	if err != nil {
+		return err
+	}
+	opts.Pipeline = recipe.insert(opts.Pipeline)
 	d, err := newDumper(c.dump)
 	if err != nil {
 		return err
@@ -94,6 +97,7 @@ func (a *app) compile(ctx context.Context, c compileArgs) error {
 	if p.Source, err = sourceOf(c.model); err != nil {
 		return err
 	}
+	p.Recipe = recipe.text
 	if len(rep.Receipts) > 0 {
 		if p.Receipts, err = json.Marshal(rep.Receipts); err != nil {
 			return err
@@ -115,6 +119,11 @@ func (a *app) compile(ctx context.Context, c compileArgs) error {
 	return a.parity(ctx, c)
 }
 
+// interpret runs a graph on the reference interpreter, within the command's limits.
+func (a *app) interpret(ctx context.Context, g *ir.Graph, ins []*tensor.Tensor) ([]*tensor.Tensor, error) {
+	return eval.Run(ctx, g, ins, eval.Options{MaxElems: a.maxElems()})
+}
+
 // parity runs the artifact and, on the model as imported, the reference interpreter on
 // the same random inputs, and prints how far apart they are.
 func (a *app) parity(ctx context.Context, c compileArgs) error {
@@ -122,8 +131,7 @@ func (a *app) parity(ctx context.Context, c compileArgs) error {
 	if err != nil {
 		return err
 	}
-	ins := passes.RandomInputs(g, nil, 1)
-	want, err := eval.Run(ctx, g, ins, eval.Options{MaxElems: a.maxElems()})
+	ins, want, err := passes.Sample(ctx, g, a.interpret, 1)
 	if err != nil {
 		a.logf("parity: not measured: the model does not run on random inputs: %v", err)
 		return nil

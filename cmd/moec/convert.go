@@ -9,10 +9,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/seed-c851cfd2/moec/ir"
-	"github.com/seed-c851cfd2/moec/ir/eval"
 	"github.com/seed-c851cfd2/moec/ir/onnx"
 	"github.com/seed-c851cfd2/moec/ir/ops"
-	"github.com/seed-c851cfd2/moec/ir/tensor"
 	"github.com/seed-c851cfd2/moec/passes"
 	"github.com/seed-c851cfd2/moec/passes/convert"
 )
@@ -70,9 +68,7 @@ func (a *app) convert(ctx context.Context, c convertArgs) error {
 	if err != nil {
 		return err
 	}
-	c.opt.Eval = func(ctx context.Context, g *ir.Graph, ins []*tensor.Tensor) ([]*tensor.Tensor, error) {
-		return eval.Run(ctx, g, ins, eval.Options{MaxElems: a.maxElems()})
-	}
+	c.opt.Eval = a.interpret
 	receipt, err := convert.Run(ctx, g, c.opt)
 	if err != nil {
 		return withFile(c.model, err)

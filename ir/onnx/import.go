@@ -264,14 +264,18 @@ func (im *importer) typeOf(t *onnxpb.TypeProto, bare bool) (ir.Type, error) {
 	return ty, im.checkType(ty)
 }
 
-// sym is the dim of a name. Dim arithmetic gives + * ( ) and leading digits a meaning,
-// so names with other than plain characters are respelled, each to a name of its own.
+// sym is the dim of a name. Dim arithmetic gives + * ( ) and leading digits a meaning:
+// names that are such arithmetic are read as it, others with more than plain characters
+// are respelled, each to a name of its own.
 func (im *importer) sym(name string) ir.Dim {
 	if name == "" || name == "?" {
 		return ir.Unknown()
 	}
 	if s, ok := im.syms[name]; ok {
 		return ir.Sym(s)
+	}
+	if d, ok := im.composed(name); ok {
+		return d
 	}
 	plain := strings.Map(func(r rune) rune {
 		switch {

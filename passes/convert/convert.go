@@ -56,6 +56,18 @@ type MLPReceipt struct {
 	Error       *float64 `json:"error"`        // see Receipt.ErrorMeans; null when not measured
 }
 
+// step is the receipt in the form that passes leave.
+func (m *MLPReceipt) step(p mlpPlan) passes.Receipt {
+	r := passes.Receipt{
+		Pass: "convert", Node: m.Name, Origin: p.sparse.Origin, From: p.n.Op.String(), To: p.sparse.Op.String(),
+		ParamsBefore: m.Params[0], ParamsAfter: m.Params[1], FLOPsBefore: m.FLOPs[0], FLOPsAfter: m.FLOPs[1], Note: m.Reason,
+	}
+	if m.Error != nil {
+		r.Measured = map[string]float64{"error": *m.Error}
+	}
+	return r
+}
+
 // Run finds the dense MLPs of g, subgraphs included, and rewrites them. g is left sorted
 // and inferred; nothing is rewritten when it returns an error.
 func Run(ctx context.Context, g *ir.Graph, o Options) (*Receipt, error) {
@@ -65,25 +77,41 @@ func Run(ctx context.Context, g *ir.Graph, o Options) (*Receipt, error) {
 	if _, err := passes.Run(ctx, g, passes.Options{Pipeline: passes.UpTo("feedforward")}); err != nil {
 		return nil, err
 	}
-	c := &conversion{ctx: ctx, ops: g.Ops, o: o, units: map[*tensor.Tensor][]int{}, r: &Receipt{To: o.To, Calibration: "none: weights only", MLPs: []MLPReceipt{}}}
-	if o.Eval != nil {
-		c.r.ErrorMeans = fmt.Sprintf("|sparse - dense| / |dense| of the layer's outputs on %d standard normal inputs; on real inputs it differs", errorTokens)
-	}
-	if err := c.plan(g); err != nil {
+	c := newConversion(ctx, g, o)
+	if err := c.planAll(g); err != nil {
 		return nil, err
 	}
 	for _, u := range passes.Unmatcheds(g) {
 		c.r.MLPs = append(c.r.MLPs, MLPReceipt{Name: u.Name, Action: "left", Reason: u.Reason})
 	}
-	for _, p := range c.plans {
-		if err := c.rewrite(p); err != nil {
-			return nil, ir.NodeError(p.n, err)
-		}
+	if err := c.rewriteAll(); err != nil {
+		return nil, err
 	}
 	if err := g.Sort(); err != nil {
 		return nil, err
 	}
 	return c.r, ir.Infer(g)
+}
+
+// Pass is the same conversion as a step of a pipeline, to stand behind Feedforward. It
+// leaves a receipt per MLP it rewrites.
+func Pass(o Options) (passes.Pass, error) {
+	return passes.Pass{
+		Name: "convert", Doc: "Rewrite dense MLPs into a sparse form, from their weights alone.", Effect: passes.Approximate,
+		Run: func(ctx context.Context, g *ir.Graph) (bool, error) {
+			c := newConversion(ctx, g, o)
+			if err := c.plan(g); err != nil {
+				return false, err
+			}
+			if err := c.rewriteAll(); err != nil {
+				return true, err
+			}
+			for _, p := range c.plans {
+				passes.LeaveReceipt(ctx, c.r.MLPs[p.at].step(p))
+			}
+			return len(c.plans) > 0, nil
+		},
+	}, o.check()
 }
 
 func (o *Options) check() error {
@@ -115,18 +143,44 @@ type conversion struct {
 
 type mlpPlan struct {
 	g          *ir.Graph
-	n          *ir.Node
+	n          *ir.Node // the dense node, gone from g once it is rewritten
+	sparse     *ir.Node
 	experts, k int
 	at         int // index of the receipt's entry
 }
 
-func (c *conversion) plan(g *ir.Graph) error {
+func newConversion(ctx context.Context, g *ir.Graph, o Options) *conversion {
+	c := &conversion{ctx: ctx, ops: g.Ops, o: o, units: map[*tensor.Tensor][]int{}, r: &Receipt{To: o.To, Calibration: "none: weights only", MLPs: []MLPReceipt{}}}
+	if o.Eval != nil {
+		c.r.ErrorMeans = fmt.Sprintf("|sparse - dense| / |dense| of the layer's outputs on %d standard normal inputs; on real inputs it differs", errorTokens)
+	}
+	return c
+}
+
+// planAll plans g and all its subgraphs.
+func (c *conversion) planAll(g *ir.Graph) error {
 	for _, n := range g.Nodes {
 		for _, s := range n.Subgraphs {
-			if err := c.plan(s); err != nil {
+			if err := c.planAll(s); err != nil {
 				return err
 			}
 		}
+	}
+	return c.plan(g)
+}
+
+func (c *conversion) rewriteAll() error {
+	for i := range c.plans {
+		p := &c.plans[i]
+		if err := c.rewrite(p); err != nil {
+			return ir.NodeError(p.n, err)
+		}
+	}
+	return nil
+}
+
+func (c *conversion) plan(g *ir.Graph) error {
+	for _, n := range g.Nodes {
 		if !n.Is("moec::MLP", "moec::GatedMLP") {
 			continue
 		}
@@ -223,7 +277,7 @@ func defaultExperts(hidden int) int {
 	return best
 }
 
-func (c *conversion) rewrite(p mlpPlan) error {
+func (c *conversion) rewrite(p *mlpPlan) error {
 	if err := c.ctx.Err(); err != nil {
 		return err
 	}
@@ -255,6 +309,7 @@ func (c *conversion) rewrite(p mlpPlan) error {
 	if err != nil {
 		return err
 	}
+	p.sparse = m
 	e.Action = "rewritten"
 	e.Reason = "weights only"
 	e.Params[1], e.FLOPs[1] = params(m), flops(m, d)
