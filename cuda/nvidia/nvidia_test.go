@@ -62,8 +62,12 @@ func TestCorpus(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer dev.Close()
-	dirs, _ := filepath.Glob("../emu/testdata/ptx-corpus/*")
-	for _, dir := range dirs {
+	launches, _ := filepath.Glob("../emu/testdata/ptx-corpus/*/launch.json")
+	if len(launches) == 0 {
+		t.Fatal("the corpus is missing")
+	}
+	for _, l := range launches {
+		dir := filepath.Dir(l)
 		t.Run(filepath.Base(dir), func(t *testing.T) {
 			src, err := os.ReadFile(filepath.Join(dir, "kernel.ptx"))
 			if err != nil {
