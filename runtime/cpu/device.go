@@ -7,6 +7,7 @@ import (
 	"github.com/seed-c851cfd2/moec/codegen/plan"
 	"github.com/seed-c851cfd2/moec/ir"
 	"github.com/seed-c851cfd2/moec/ir/tensor"
+	"github.com/seed-c851cfd2/moec/runtime/cpu/conv"
 	"github.com/seed-c851cfd2/moec/runtime/cpu/gemm"
 	"github.com/seed-c851cfd2/moec/runtime/cpu/isa"
 	"github.com/seed-c851cfd2/moec/runtime/cpu/pool"
@@ -18,6 +19,7 @@ type Device struct {
 	pool    *pool.Pool
 	gemm    *gemm.Kernels
 	rows    *rows.Kernels
+	conv    *conv.Kernels
 	kernels map[string]*Kernel
 }
 
@@ -32,6 +34,7 @@ func NewDevice(threads int) (*Device, error) {
 		return nil, err
 	}
 	d := &Device{pool: pool.New(threads), gemm: gemm.New(features), rows: rows.New(features), kernels: map[string]*Kernel{}}
+	d.conv = conv.New(d.gemm)
 	for _, k := range table() {
 		d.kernels[k.Name] = k
 	}
@@ -51,6 +54,10 @@ func table() []*Kernel {
 		{Name: "pkm", Bind: bindPKM},
 		{Name: "norm", Bind: bindNorm},
 		{Name: "softmax", Bind: bindSoftmax},
+		{Name: "conv", Bind: bindConv},
+		{Name: "pool", Bind: bindPool},
+		{Name: "global_pool", Bind: bindGlobalPool},
+		{Name: "channels", Bind: bindChannels},
 		{Name: "unary", Bind: bindUnary},
 		{Name: "binary", Bind: bindBinary},
 	}

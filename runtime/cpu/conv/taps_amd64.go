@@ -1,0 +1,51 @@
+package conv
+
+//go:generate go run ./gen
+
+import "unsafe"
+
+// lanes is a mask of 8 set lanes and 8 clear ones; &lanes[8] less 4n bytes is the start
+// of a mask of n lanes.
+var lanes = [16]int32{-1, -1, -1, -1, -1, -1, -1, -1}
+
+func (k *Kernels) sumVector(y, x []float32, off []int, w []float32, start float32) bool {
+	f := k.gemm.Features()
+	if !f.AVX2 && !f.AVX512 {
+		return false
+	}
+	reach(x, off, len(y))
+	xp, op, wp := unsafe.SliceData(x), unsafe.SliceData(off), unsafe.SliceData(w)
+	if f.AVX512 {
+		sumTapsZ(&y[0], len(y), xp, op, len(off), wp, start, &lanes[8])
+	} else {
+		sumTapsY(&y[0], len(y), xp, op, len(off), wp, start, &lanes[8])
+	}
+	return true
+}
+
+func (k *Kernels) maxVector(y, x []float32, off []int, start float32) bool {
+	f := k.gemm.Features()
+	if !f.AVX2 && !f.AVX512 {
+		return false
+	}
+	reach(x, off, len(y))
+	xp, op := unsafe.SliceData(x), unsafe.SliceData(off)
+	if f.AVX512 {
+		maxTapsZ(&y[0], len(y), xp, op, len(off), nil, start, &lanes[8])
+	} else {
+		maxTapsY(&y[0], len(y), xp, op, len(off), nil, start, &lanes[8])
+	}
+	return true
+}
+
+//go:noescape
+func sumTapsZ(y *float32, n int, x *float32, off *int, taps int, w *float32, start float32, mask *int32)
+
+//go:noescape
+func sumTapsY(y *float32, n int, x *float32, off *int, taps int, w *float32, start float32, mask *int32)
+
+//go:noescape
+func maxTapsZ(y *float32, n int, x *float32, off *int, taps int, w *float32, start float32, mask *int32)
+
+//go:noescape
+func maxTapsY(y *float32, n int, x *float32, off *int, taps int, w *float32, start float32, mask *int32)
