@@ -24,6 +24,7 @@ func Pipeline() []Pass {
 		Canonical(),   // a Gemm behind the merged heads
 		QKV(),         // needs Attention's layouts
 		Mixtures(),    // between Linears, of which it takes the router's
+		Densify(),     // a mixture that is none runs as the dense MLP it is
 		Feedforward(), // needs Linears whose activation is still a node
 		Epilogues(),   // after whoever looks for plain Linears: feedforward, QKV
 		Strength(),    // after every pass that knows quotients and powers by sight

@@ -98,6 +98,9 @@ func (a *app) compile(ctx context.Context, c compileArgs) error {
 		return err
 	}
 	p.Recipe = recipe.text
+	for _, r := range rep.Receipts {
+		a.logf("%s: %s to %s: %s", strings.Join(r.Origin[:min(1, len(r.Origin))], ""), r.From, r.To, r.Note)
+	}
 	if len(rep.Receipts) > 0 {
 		if p.Receipts, err = json.Marshal(rep.Receipts); err != nil {
 			return err

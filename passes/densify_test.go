@@ -1,0 +1,5 @@
+package passes
+
+import "testing"
+
+func TestDensify(t *testing.T) { testCases(t, Densify()) }
