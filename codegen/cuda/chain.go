@@ -320,7 +320,7 @@ func (c *chainBuilder) emit(v *ir.Value) (int, error) {
 		if r.scalar != nil {
 			switch v.Type.DType {
 			case tensor.F32:
-				out = c.prog.DoC("const", []float64{*r.scalar})
+				out = c.prog.DoC("const", []float64{float64(plan.Clamp(float32(*r.scalar), c.l.float))})
 			case tensor.Bool:
 				out = c.prog.Do("bool", c.prog.DoC("constint", []float64{*r.scalar}))
 			default:

@@ -18,12 +18,12 @@ func Convert(t *tensor.Tensor, dt tensor.DType) (*tensor.Tensor, error) {
 	case t.DType() == tensor.F32 && dt == tensor.BF16:
 		d := tensor.Data[tensor.BFloat16](out)
 		for i, x := range tensor.Data[float32](t) {
-			d[i] = tensor.ToBFloat16(clamp(x, math.Float32frombits(0x7f7f0000)))
+			d[i] = tensor.ToBFloat16(Clamp(x, dt))
 		}
 	case t.DType() == tensor.F32 && dt == tensor.F16:
 		d := tensor.Data[tensor.Float16](out)
 		for i, x := range tensor.Data[float32](t) {
-			d[i] = tensor.ToFloat16(clamp(x, 65504))
+			d[i] = tensor.ToFloat16(Clamp(x, dt))
 		}
 	case t.DType() == tensor.BF16 && dt == tensor.F32:
 		d := tensor.Data[float32](out)
@@ -41,7 +41,15 @@ func Convert(t *tensor.Tensor, dt tensor.DType) (*tensor.Tensor, error) {
 	return out, nil
 }
 
-func clamp(x, most float32) float32 {
+// Clamp holds a finite number to the range of a float format.
+func Clamp(x float32, dt tensor.DType) float32 {
+	most := float32(math.MaxFloat32)
+	switch dt {
+	case tensor.BF16:
+		most = math.Float32frombits(0x7f7f0000)
+	case tensor.F16:
+		most = 65504
+	}
 	if math.IsInf(float64(x), 0) || x != x {
 		return x
 	}

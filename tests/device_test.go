@@ -1,0 +1,348 @@
+package tests
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/seed-c851cfd2/moec/codegen"
+	"github.com/seed-c851cfd2/moec/codegen/plan"
+	"github.com/seed-c851cfd2/moec/cuda"
+	"github.com/seed-c851cfd2/moec/cuda/emu"
+	"github.com/seed-c851cfd2/moec/cuda/session"
+	"github.com/seed-c851cfd2/moec/ir"
+	"github.com/seed-c851cfd2/moec/ir/eval"
+	"github.com/seed-c851cfd2/moec/ir/onnx"
+	"github.com/seed-c851cfd2/moec/ir/ops"
+	"github.com/seed-c851cfd2/moec/ir/tensor"
+	"github.com/seed-c851cfd2/moec/passes"
+)
+
+// onDevice compiles a model file for CUDA through its .moec form.
+func onDevice(t *testing.T, path string, target codegen.Target) *plan.Program {
+	t.Helper()
+	ctx := context.Background()
+	target.Device = "cuda"
+	table := ops.NewTable()
+	g, err := onnx.LoadFile(ctx, path, onnx.Options{Ops: table})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := passes.Run(ctx, g, passes.Default()); err != nil {
+		t.Fatal(err)
+	}
+	p, err := codegen.Compile(ctx, g, target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "model.moec")
+	if err := plan.Save(file, p); err != nil {
+		t.Fatal(err)
+	}
+	q, err := plan.Open(file, table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { q.Close() })
+	return q
+}
+
+// emulated opens a program on the emulated device, every check on.
+func emulated(t *testing.T, p *plan.Program) *session.Session {
+	t.Helper()
+	dev, err := cuda.Emulator{Options: emu.Options{Checks: emu.AllChecks, Seed: 1}}.Open(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := session.New(p, dev, session.Options{Separate: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		s.Close()
+		dev.Close()
+	})
+	return s
+}
+
+// hostSteps lists the steps that depend on data and run on the host.
+func hostSteps(p *plan.Program) []string {
+	var out []string
+	for _, st := range p.Main().Steps {
+		if strings.HasPrefix(st.Note, "on the host: ") {
+			out = append(out, fmt.Sprintf("%s %s: %s", st.Name, st.Op, st.Note))
+		}
+	}
+	return out
+}
+
+// deviceModels are the models that run whole on the device. Launches is the most from one attention to the next,
+// that is per layer: the products around it, norms, and the feedforward block. A decoder layer has two attentions,
+// so that its launches are those of two neighbours.
+var deviceModels = []struct {
+	file     string
+	launches int
+}{
+	{"testdata/models/zoo/gpt2_ts17.onnx", 8},
+	{"testdata/models/zoo/vit_ts17.onnx", 8},
+	{"testdata/models/zoo/t5enc_ts17.onnx", 8},
+	{"testdata/models/zoo/llama_dynamo18.onnx", 16},
+	{"testdata/models/zoo/convnext1x1_ts17.onnx", 0},
+	{"testdata/models/zoo/convnext_hf_dynamo20.onnx", 0},
+	{"testdata/models/zoo/resnet_ts13.onnx", 0},
+	{"testdata/models/zoo/gru_ts14.onnx", 0},
+	{"testdata/models/zoo/lstm_ts17.onnx", 0},
+	{"testdata/detrans/detrans.onnx", 8},
+	{"paraphrase-MiniLM-L3-v2.onnx", 8},
+}
+
+// TestDeviceLaunches holds the plans to no step on the host and to the launches per layer.
+func TestDeviceLaunches(t *testing.T) {
+	for _, m := range deviceModels {
+		t.Run(filepath.Base(m.file), func(t *testing.T) {
+			file := m.file
+			if !strings.Contains(file, "/") {
+				file = modelFile(t, file)
+			}
+			p := onDevice(t, file, codegen.Target{GPU: "a100"})
+			if host := hostSteps(p); len(host) > 0 {
+				t.Errorf("on the host:\n%s", strings.Join(host, "\n"))
+			}
+			var per []int
+			total, last := 0, -1
+			for _, st := range p.Main().Steps {
+				if st.Op.String() == "Gather" && len(st.Launches) > 0 {
+					last = -1 // an embedding starts another stack
+				}
+				if st.Op.String() == "moec::Attention" {
+					if last >= 0 {
+						per = append(per, total-last)
+					}
+					last = total
+				}
+				total += len(st.Launches)
+			}
+			t.Logf("%d launches, from attention to attention %v", total, per)
+			if m.launches > 0 && (len(per) == 0 || slices.Max(per) > m.launches) {
+				t.Errorf("%v launches from one attention to the next, at most %d are allowed", per, m.launches)
+			}
+		})
+	}
+}
+
+// long skips a test that takes more than seconds, unless MOEC_LONG asks for it.
+func long(t *testing.T) {
+	t.Helper()
+	if os.Getenv("MOEC_LONG") == "" {
+		t.Skip("MOEC_LONG is not set")
+	}
+}
+
+// TestDevicePretrained runs MiniLM on the emulator against onnxruntime.
+func TestDevicePretrained(t *testing.T) {
+	long(t)
+	s := emulated(t, onDevice(t, modelFile(t, "paraphrase-MiniLM-L3-v2.onnx"), codegen.Target{}))
+	sm := readSample(t, "testdata/models/minilm3/paraphrase-MiniLM-L3-v2.sample_1x16.npz")
+	for range 2 { // the second run reuses the memory
+		out, err := s.Run(context.Background(), sm.in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sm.check(t, out, 1e-4)
+	}
+}
+
+// TestDeviceEncoderDecoder runs the bundled model on the emulator against the interpreter, for two sets of shapes.
+func TestDeviceEncoderDecoder(t *testing.T) {
+	const file = "testdata/detrans/detrans.onnx"
+	s := emulated(t, onDevice(t, file, codegen.Target{}))
+	shapes := [][3]int{{1, 3, 2}}
+	if os.Getenv("MOEC_LONG") != "" {
+		shapes = append(shapes, [3]int{2, 5, 6})
+	}
+	for _, n := range shapes {
+		ins := map[string]*tensor.Tensor{}
+		for i, p := range s.Inputs() {
+			x := tensor.New(tensor.I64, n[0], n[1+i])
+			for j := range tensor.Data[int64](x) {
+				tensor.Data[int64](x)[j] = int64(4 + (j*37+i*11)%400)
+			}
+			ins[p.Name] = x
+		}
+		out, err := s.Run(context.Background(), ins)
+		if err != nil {
+			t.Fatal(err)
+		}
+		compareWithInterpreter(t, file, ins, out, func(largest float64) float64 { return 1e-4 * max(1, largest) }, 0)
+	}
+}
+
+// compareWithInterpreter holds outputs to those of the model as imported. least is the least cosine, 0 for any.
+func compareWithInterpreter(t *testing.T, file string, ins, got map[string]*tensor.Tensor, tol func(largest float64) float64, least float64) {
+	t.Helper()
+	ctx := context.Background()
+	g, err := onnx.LoadFile(ctx, file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var in []*tensor.Tensor
+	for _, v := range g.Inputs {
+		in = append(in, ins[v.Name])
+	}
+	if err := ir.Infer(g); err != nil {
+		t.Fatal(err)
+	}
+	want, err := eval.Run(ctx, g, in, eval.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, v := range g.Outputs {
+		x, err := got[v.Name].Float64s()
+		if err != nil {
+			t.Fatal(err)
+		}
+		y, err := want[i].Float64s()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(x) != len(y) {
+			t.Fatalf("%s is %s, want %s", v.Name, got[v.Name], want[i])
+		}
+		worst, largest, xy, xx, yy := 0.0, 0.0, 0.0, 0.0, 0.0
+		for j := range y {
+			largest = max(largest, math.Abs(y[j]))
+			if d := math.Abs(x[j] - y[j]); !(d <= worst) {
+				worst = d
+			}
+			xy, xx, yy = xy+x[j]*y[j], xx+x[j]*x[j], yy+y[j]*y[j]
+		}
+		cosine := xy / math.Sqrt(xx*yy)
+		t.Logf("%s: largest difference %.3g of %.3g, cosine %.6f", v.Name, worst, largest, cosine)
+		if !(worst <= tol(largest)) || !(cosine >= least) {
+			t.Errorf("%s: largest difference %g, allowed %g; cosine %g, at least %g", v.Name, worst, tol(largest), cosine, least)
+		}
+	}
+}
+
+// TestDevice16 runs models whose values are kept in 16 bits. The bound: each launch rounds its inputs' weights and its
+// output once, by at most half a unit in the last place, u = 2^-9 for bf16 and 2^-12 for f16, of the largest
+// magnitude; norms hold magnitudes and so gains near 1, and roundings add up at worst. L launches then are at
+// most 2 L u apart. Roundings do not all point one way: the cosine shows what is left of it.
+func TestDevice16(t *testing.T) {
+	for _, m := range []struct {
+		file  string
+		short bool
+	}{
+		{"testdata/models/zoo/t5enc_ts17.onnx", true},
+		{"testdata/models/zoo/gpt2_ts17.onnx", false},
+		{"testdata/models/zoo/llama_dynamo18.onnx", false},
+		{"testdata/models/zoo/vit_ts17.onnx", false},
+		{"testdata/models/zoo/convnext_hf_dynamo20.onnx", false},
+		{"testdata/models/zoo/convnext1x1_ts17.onnx", false},
+		{"testdata/models/zoo/resnet_ts13.onnx", false},
+		{"testdata/models/zoo/gru_ts14.onnx", false},
+		{"testdata/models/zoo/lstm_ts17.onnx", false},
+		{"testdata/detrans/detrans.onnx", false},
+	} {
+		for precision, u := range map[string]float64{"bf16": 1. / 512, "f16": 1. / 4096} {
+			t.Run(filepath.Base(m.file)+"/"+precision, func(t *testing.T) {
+				if !m.short {
+					long(t)
+				}
+				p := onDevice(t, m.file, codegen.Target{Precision: precision})
+				launches := 0
+				for _, st := range p.Main().Steps {
+					launches += len(st.Launches)
+				}
+				s := emulated(t, p)
+				g, err := onnx.LoadFile(context.Background(), m.file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				ins := map[string]*tensor.Tensor{}
+				for i, x := range passes.RandomInputs(g, nil, 3) {
+					ins[g.Inputs[i].Name] = x
+				}
+				out, err := s.Run(context.Background(), ins)
+				if err != nil {
+					t.Fatal(err)
+				}
+				compareWithInterpreter(t, m.file, ins, out, func(largest float64) float64 { return 2 * float64(launches) * u * largest }, 1-64*u*u)
+			})
+		}
+	}
+}
+
+// TestGoldensOnDevice runs the layers at inference with nothing but their output asked for, which must leave no step to
+// the host.
+func TestGoldensOnDevice(t *testing.T) {
+	ran := 0
+	for _, c := range readGoldens(t, filepath.Join("testdata", "goldens")) {
+		if builders[c.Variant] == nil || c.Hyper.Dropout > 0 || c.DType == "float64" || c.Hyper.Training && strings.HasPrefix(c.Hyper.SelectionMode, "sinkmoid") {
+			continue // masks, noise and balancing belong to training; no kernel computes in f64
+		}
+		t.Run(c.Name, func(t *testing.T) {
+			ctx := context.Background()
+			c.T = readSafetensors(t, filepath.Join("testdata", "goldens", c.File))
+			if c.T["aux.expert_drop_mask"] != nil || c.T["aux.dropout_keep"] != nil {
+				t.Skip("a mask belongs to training")
+			}
+			gg := builders[c.Variant](t, c)
+			var outs []*ir.Value
+			var checks []check
+			for i, k := range gg.checks {
+				if strings.HasPrefix(k.what, "y") && k.of == nil {
+					outs, checks = append(outs, gg.g.Outputs[i]), append(checks, k)
+				}
+			}
+			if len(checks) == 0 {
+				t.Skipf("no output of the layer among the checks")
+			}
+			// The first is of the layer's own selection, where there are two.
+			gg.g.Outputs = outs[:1]
+			if err := gg.g.Sort(); err != nil {
+				t.Fatal(err)
+			}
+			if err := ir.Infer(gg.g); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := passes.Run(ctx, gg.g, passes.Default()); err != nil {
+				t.Fatal(err)
+			}
+			p, err := codegen.Compile(ctx, gg.g, codegen.Target{Device: "cuda"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if host := hostSteps(p); len(host) > 0 {
+				t.Errorf("on the host:\n%s", strings.Join(host, "\n"))
+			}
+			ins := map[string]*tensor.Tensor{}
+			for i, v := range gg.g.Inputs {
+				ins[v.Name] = gg.ins[i]
+			}
+			s := emulated(t, p)
+			out, err := s.Run(ctx, ins)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := out[outs[0].Name].Float64s()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, w := range checks[0].want {
+				if !(math.Abs(got[i]-w) <= 1e-4*max(1, math.Abs(w))) {
+					t.Fatalf("element %d is %g, want %g", i, got[i], w)
+				}
+			}
+			ran++
+		})
+	}
+	if ran < 14 {
+		t.Errorf("only %d goldens ran", ran)
+	}
+}
