@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -113,6 +114,7 @@ func (a *app) compile(ctx context.Context, c compileArgs) error {
 	a.deviceSteps(p)
 	if check != nil {
 		if err := a.checkProgram(ctx, c, g, check); err != nil {
+			os.Remove(c.out) // a program that fails its check is not handed out
 			return withFile(c.out, err)
 		}
 	}

@@ -183,9 +183,23 @@ func writeOutputs(dest string, outs []tensorio.Named) error {
 	if strings.HasSuffix(dest, ".npz") {
 		return writeFile(dest, func(w io.Writer) error { return tensorio.WriteNPZ(w, outs) })
 	}
+	if err := distinctFiles(outs); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(dest, 0o755); err != nil {
 		return err
 	}
+	for _, o := range outs {
+		file := filepath.Join(dest, safeName(o.Name)+".npy")
+		if err := writeFile(file, func(w io.Writer) error { return tensorio.WriteNPY(w, o.Tensor) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// distinctFiles refuses outputs whose names differ only in what safeName replaces.
+func distinctFiles(outs []tensorio.Named) error {
 	used := map[string]string{}
 	for _, o := range outs {
 		file := safeName(o.Name) + ".npy"
@@ -193,28 +207,36 @@ func writeOutputs(dest string, outs []tensorio.Named) error {
 			return fmt.Errorf("outputs %q and %q would both be written to %s: use --out FILE.npz, which keeps names as they are", other, o.Name, file)
 		}
 		used[file] = o.Name
-		if err := writeFile(filepath.Join(dest, file), func(w io.Writer) error { return tensorio.WriteNPY(w, o.Tensor) }); err != nil {
-			return err
-		}
 	}
 	return nil
 }
 
-func writeFile(path string, write func(io.Writer) error) error {
-	f, err := os.Create(path)
+// writeFile writes a temporary file beside path and renames it: a failure leaves nothing.
+func writeFile(path string, write func(io.Writer) error) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), ".moec*")
 	if err != nil {
 		return err
 	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			os.Remove(f.Name())
+		}
+	}()
 	w := bufio.NewWriter(f)
 	if err := write(w); err != nil {
-		f.Close()
 		return err
 	}
 	if err := w.Flush(); err != nil {
-		f.Close()
 		return err
 	}
-	return f.Close()
+	if err := f.Chmod(0o644); err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
 }
 
 // safeName turns every character outside A-Za-z0-9._- into "_".
