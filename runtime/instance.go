@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/seed-c851cfd2/moec/codegen/plan"
 	"github.com/seed-c851cfd2/moec/ir"
@@ -20,7 +21,23 @@ type Instance struct {
 	// their outputs live on the heap.
 	Dynamic []bool
 
-	limit int // elements of a value computed here
+	limit int  // elements of a value computed here
+	host  bool // the program runs on the CPU
+}
+
+// shapeKernels are the CPU kernels whose ops do the arithmetic of shapes, too: what
+// shapes alone decide is computed once, by Eval.
+var shapeKernels = []string{plan.KernelRef, plan.KernelView, "binary", "unary", "where", "cast", "clip", "move", "gather", "reduce"}
+
+// settles reports whether a step may be run when a shape is instantiated.
+func (in *Instance) settles(st *plan.Step) bool {
+	if st.Op.Random || len(st.Subs) > 0 {
+		return false
+	}
+	if in.host {
+		return slices.Contains(shapeKernels, st.Kernel)
+	}
+	return st.Kernel == plan.KernelRef || st.Kernel == plan.KernelView
 }
 
 // knownLimit bounds the elements of values computed when a shape is instantiated:
@@ -38,6 +55,7 @@ func Instantiate(p *plan.Program, fn *plan.Func, ins []ir.Type, limit int) (*Ins
 		Types: make([]ir.Type, len(fn.Values)),
 		Known: make([]*tensor.Tensor, len(fn.Values)),
 		limit: limit,
+		host:  p.Target.Device == "cpu" || p.Target.Device == "",
 	}
 	for i, v := range fn.Values {
 		if v.Const < 0 {
@@ -110,7 +128,7 @@ func (in *Instance) inferCtx(st *plan.Step) *ir.InferCtx {
 // settle computes a step's outputs now if shapes alone decide them, and reports
 // whether they all are known.
 func (in *Instance) settle(st *plan.Step, c *ir.InferCtx) bool {
-	if st.Op.Random || len(st.Subs) > 0 || st.Kernel != plan.KernelRef && st.Kernel != plan.KernelView {
+	if !in.settles(st) {
 		return false
 	}
 	outs := make([]*tensor.Tensor, len(st.Out))

@@ -51,6 +51,3 @@ func softmax(_ *Selector, n *ir.Node) (Choice, bool) {
 	}
 	return Choice{Kernel: "softmax"}, true
 }
-
-func unary(_ *Selector, n *ir.Node) (Choice, bool)  { return Choice{Kernel: "unary"}, allF32(n) }
-func binary(_ *Selector, n *ir.Node) (Choice, bool) { return Choice{Kernel: "binary"}, allF32(n) }

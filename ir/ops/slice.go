@@ -56,39 +56,20 @@ func evalSlice(c *ir.EvalCtx) error {
 	if err != nil {
 		return err
 	}
-	axes := make([]int64, len(starts))
-	for i := range axes {
-		axes[i] = int64(i)
-	}
+	var axes, steps []int64
 	if c.Has(3) {
 		if axes, err = evalInts(c, 3); err != nil {
 			return err
 		}
 	}
-	steps := slices.Repeat([]int64{1}, len(starts))
 	if c.Has(4) {
 		if steps, err = evalInts(c, 4); err != nil {
 			return err
 		}
 	}
-	if len(ends) != len(starts) || len(axes) != len(starts) || len(steps) != len(starts) {
-		return fmt.Errorf("%w: %d starts, %d ends, %d axes, %d steps", ir.ErrShape, len(starts), len(ends), len(axes), len(steps))
-	}
-	at, err := normAxes(axes, x.Rank())
+	shape, strides, offset, err := SliceStrides(x.Shape(), starts, ends, axes, steps)
 	if err != nil {
 		return err
-	}
-	shape, strides, offset := slices.Clone(x.Shape()), tensor.Strides(x.Shape()), 0
-	for i, a := range at {
-		first, n, err := sliceRange(starts[i], ends[i], steps[i], x.Shape()[a])
-		if err != nil {
-			return err
-		}
-		offset += first * strides[a]
-		shape[a] = n
-		if n > 1 {
-			strides[a] *= int(steps[i])
-		}
 	}
 	out, err := c.Out(0, x.DType(), shape...)
 	if err != nil {
@@ -96,6 +77,41 @@ func evalSlice(c *ir.EvalCtx) error {
 	}
 	copyStrided(out, x, offset, strides)
 	return nil
+}
+
+// SliceStrides says where the elements of a Slice of a row-major x lie: its shape, and
+// the strides and the offset of its elements in x. axes nil are the first ones, steps nil
+// are ones.
+func SliceStrides(x []int, starts, ends, axes, steps []int64) (shape, strides []int, offset int, err error) {
+	if axes == nil {
+		axes = make([]int64, len(starts))
+		for i := range axes {
+			axes[i] = int64(i)
+		}
+	}
+	if steps == nil {
+		steps = slices.Repeat([]int64{1}, len(starts))
+	}
+	if len(ends) != len(starts) || len(axes) != len(starts) || len(steps) != len(starts) {
+		return nil, nil, 0, fmt.Errorf("%w: %d starts, %d ends, %d axes, %d steps", ir.ErrShape, len(starts), len(ends), len(axes), len(steps))
+	}
+	at, err := normAxes(axes, len(x))
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	shape, strides = slices.Clone(x), tensor.Strides(x)
+	for i, a := range at {
+		first, n, err := sliceRange(starts[i], ends[i], steps[i], x[a])
+		if err != nil {
+			return nil, nil, 0, err
+		}
+		offset += first * strides[a]
+		shape[a] = n
+		if n > 1 {
+			strides[a] *= int(steps[i])
+		}
+	}
+	return shape, strides, offset, nil
 }
 
 func inferSlice(c *ir.InferCtx) error {

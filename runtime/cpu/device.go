@@ -60,6 +60,12 @@ func table() []*Kernel {
 		{Name: "channels", Bind: bindChannels},
 		{Name: "unary", Bind: bindUnary},
 		{Name: "binary", Bind: bindBinary},
+		{Name: "where", Bind: bindWhere},
+		{Name: "cast", Bind: bindCast},
+		{Name: "clip", Bind: bindClip},
+		{Name: "move", Bind: bindMove},
+		{Name: "gather", Bind: bindGather},
+		{Name: "reduce", Bind: bindReduce},
 	}
 }
 

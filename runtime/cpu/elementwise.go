@@ -1,7 +1,6 @@
 package cpu
 
 import (
-	"fmt"
 	"math"
 
 	"github.com/seed-c851cfd2/moec/ir/ops"
@@ -9,39 +8,45 @@ import (
 	"github.com/seed-c851cfd2/moec/runtime/cpu/act"
 )
 
-// elementsPerTask is the length of a task of an elementwise kernel: 64 KB of operands,
-// which stays in L1 and L2.
-const elementsPerTask = 8 << 10
-
-// unaryTask applies f to ranges.
-type unaryTask struct {
-	f      func(out, x []float32)
-	x, out []float32
-}
-
-func (t *unaryTask) Do(i, _ int) {
-	lo, hi := i*elementsPerTask, min((i+1)*elementsPerTask, len(t.x))
-	t.f(t.out[lo:hi], t.x[lo:hi])
+// float64Ops are the functions that round a float64 function's result, as Eval does.
+func float64Ops(op string) func(float64) float64 {
+	switch op {
+	case "Exp":
+		return math.Exp
+	case "Log":
+		return math.Log
+	case "Erf":
+		return math.Erf
+	case "Sin":
+		return math.Sin
+	case "Cos":
+		return math.Cos
+	case "Floor":
+		return math.Floor
+	case "Ceil":
+		return math.Ceil
+	case "Round":
+		return math.RoundToEven
+	case "Sqrt":
+		return math.Sqrt
+	case "Abs":
+		return math.Abs
+	}
+	return nil
 }
 
 // unaryOps are the elementwise functions of one f32 input; the activations of package
 // act run as vectors.
 func unaryOps(b *Binding) func(out, x []float32) {
+	ks := b.Device.gemm.Act()
 	vector := func(k act.Kind) func(out, x []float32) {
-		ks := b.Device.gemm.Act()
 		return func(out, x []float32) {
 			copy(out, x)
 			ks.Apply(k, out, 1)
 		}
 	}
-	each := func(f func(float32) float32) func(out, x []float32) {
-		return func(out, x []float32) {
-			for i, v := range x {
-				out[i] = f(v)
-			}
-		}
-	}
-	switch b.Step.Op.String() {
+	op := b.Step.Op.String()
+	switch op {
 	case "Relu":
 		return vector(act.Relu)
 	case "Sigmoid":
@@ -54,74 +59,151 @@ func unaryOps(b *Binding) func(out, x []float32) {
 		}
 		return vector(act.Gelu)
 	case "Neg":
-		return each(func(v float32) float32 { return -v })
-	case "Abs":
-		return each(func(v float32) float32 { return math.Float32frombits(math.Float32bits(v) &^ (1 << 31)) })
-	case "Sqrt":
-		return each(func(v float32) float32 { return float32(math.Sqrt(float64(v))) })
+		return func(out, x []float32) {
+			for i, v := range x {
+				out[i] = -v
+			}
+		}
 	case "Reciprocal":
-		return each(func(v float32) float32 { return 1 / v })
+		return func(out, x []float32) {
+			for i, v := range x {
+				out[i] = 1 / v
+			}
+		}
+	}
+	f := float64Ops(op)
+	if f == nil {
+		return nil
+	}
+	return func(out, x []float32) {
+		for i, v := range x {
+			out[i] = float32(f(float64(v)))
+		}
+	}
+}
+
+func bindUnary(b *Binding) (Bound, error) {
+	if b.Ins[0].DType == tensor.Bool && b.Step.Op.String() == "Not" {
+		return bindMap(b, func(out, x []bool) {
+			for i, v := range x {
+				out[i] = !v
+			}
+		})
+	}
+	if f := unaryOps(b); f != nil && b.Ins[0].DType == tensor.F32 {
+		return bindMap(b, f)
+	}
+	return bindRef(b)
+}
+
+// number are the element types that arithmetic kernels know.
+type number interface{ float32 | int64 | int32 }
+
+func addOf[T number](out, x, y []T) {
+	y = y[:len(out)]
+	for i, v := range x[:len(out)] {
+		out[i] = v + y[i]
+	}
+}
+
+func subOf[T number](out, x, y []T) {
+	y = y[:len(out)]
+	for i, v := range x[:len(out)] {
+		out[i] = v - y[i]
+	}
+}
+
+func mulOf[T number](out, x, y []T) {
+	y = y[:len(out)]
+	for i, v := range x[:len(out)] {
+		out[i] = v * y[i]
+	}
+}
+
+func equalOf[T comparable](out []bool, x, y []T) {
+	y = y[:len(out)]
+	for i, v := range x[:len(out)] {
+		out[i] = v == y[i]
+	}
+}
+
+func lessOf[T number](out []bool, x, y []T) {
+	y = y[:len(out)]
+	for i, v := range x[:len(out)] {
+		out[i] = v < y[i]
+	}
+}
+
+func lessOrEqualOf[T number](out []bool, x, y []T) {
+	y = y[:len(out)]
+	for i, v := range x[:len(out)] {
+		out[i] = v <= y[i]
+	}
+}
+
+// arithmetic and comparisons of one type; nil where there is none.
+func arithmetic[T number](op string) func(out, x, y []T) {
+	switch op {
+	case "Add":
+		return addOf[T]
+	case "Sub":
+		return subOf[T]
+	case "Mul":
+		return mulOf[T]
 	}
 	return nil
 }
 
-func bindUnary(b *Binding) (Bound, error) {
-	f := unaryOps(b)
-	if f == nil {
-		return Bound{}, fmt.Errorf("no elementwise kernel for %s", b.Step.Op)
+func comparison[T number](op string) func(out []bool, x, y []T) {
+	swapped := func(f func(out []bool, x, y []T)) func(out []bool, x, y []T) {
+		return func(out []bool, x, y []T) { f(out, y, x) }
 	}
-	t := &unaryTask{f: f}
-	return Bound{Run: func(c *Call) error {
-		t.x, t.out = tensor.Data[float32](c.Ins[0]), tensor.Data[float32](c.Outs[0])
-		return b.Device.pool.Run((len(t.x)+elementsPerTask-1)/elementsPerTask, t)
-	}}, nil
+	switch op {
+	case "Equal":
+		return equalOf[T]
+	case "Less":
+		return lessOf[T]
+	case "LessOrEqual":
+		return lessOrEqualOf[T]
+	case "Greater":
+		return swapped(lessOf[T])
+	case "GreaterOrEqual":
+		return swapped(lessOrEqualOf[T])
+	}
+	return nil
 }
 
-// binaryTask applies an arithmetic op to two broadcast operands: the output is cut into
-// runs of the innermost dimensions, in which each operand is either contiguous or one
-// element.
-type binaryTask struct {
-	op         func(out, x, y []float32)
-	run        int // length of a run
-	perTask    int // runs of a task
-	runs       int
-	outer      []int // dimensions above the run
-	sx, sy     []int // strides of the operands over them
-	oneX, oneY bool  // the operand is one element throughout a run
-	x, y, out  []float32
-	wideX      [][]float32 // per worker: a run's single element, repeated
-	wideY      [][]float32
-}
-
-func (t *binaryTask) Do(i, worker int) {
-	for r := i * t.perTask; r < min((i+1)*t.perTask, t.runs); r++ {
-		ox, oy, rest := 0, 0, r
-		for d := len(t.outer) - 1; d >= 0; d-- {
-			at := rest % t.outer[d]
-			rest /= t.outer[d]
-			ox, oy = ox+at*t.sx[d], oy+at*t.sy[d]
+func logic(op string) func(out, x, y []bool) {
+	switch op {
+	case "And":
+		return func(out, x, y []bool) {
+			y = y[:len(out)]
+			for i, v := range x[:len(out)] {
+				out[i] = v && y[i]
+			}
 		}
-		for lo := 0; lo < t.run; lo += elementsPerTask {
-			n := min(elementsPerTask, t.run-lo)
-			out := t.out[r*t.run+lo : r*t.run+lo+n]
-			t.op(out, operand(t.x, ox, lo, n, t.oneX, t.wideX, worker), operand(t.y, oy, lo, n, t.oneY, t.wideY, worker))
+	case "Or":
+		return func(out, x, y []bool) {
+			y = y[:len(out)]
+			for i, v := range x[:len(out)] {
+				out[i] = v || y[i]
+			}
 		}
+	case "Xor":
+		return func(out, x, y []bool) {
+			y = y[:len(out)]
+			for i, v := range x[:len(out)] {
+				out[i] = v != y[i]
+			}
+		}
+	case "Equal":
+		return equalOf[bool]
 	}
+	return nil
 }
 
-func operand(s []float32, at, lo, n int, one bool, wide [][]float32, worker int) []float32 {
-	if !one {
-		return s[at+lo : at+lo+n]
-	}
-	w := wide[worker][:n]
-	for i := range w {
-		w[i] = s[at]
-	}
-	return w
-}
-
-// binaryOps are the arithmetic ops on two f32 operands.
-func binaryOps(b *Binding) func(out, x, y []float32) {
+// floatOps are the f32 ops with vector kernels or of floats alone.
+func floatOps(b *Binding) func(out, x, y []float32) {
 	switch b.Step.Op.String() {
 	case "Add":
 		return b.Device.rows.Add
@@ -132,12 +214,7 @@ func binaryOps(b *Binding) func(out, x, y []float32) {
 			ks.Mul(out, y)
 		}
 	case "Sub":
-		return func(out, x, y []float32) {
-			y = y[:len(out)]
-			for i, v := range x[:len(out)] {
-				out[i] = v - y[i]
-			}
-		}
+		return subOf[float32]
 	case "Div":
 		return func(out, x, y []float32) {
 			y = y[:len(out)]
@@ -145,88 +222,63 @@ func binaryOps(b *Binding) func(out, x, y []float32) {
 				out[i] = v / y[i]
 			}
 		}
+	case "Pow":
+		return func(out, x, y []float32) {
+			y = y[:len(out)]
+			for i, v := range x[:len(out)] {
+				out[i] = float32(math.Pow(float64(v), float64(y[i])))
+			}
+		}
 	}
 	return nil
 }
 
+// bindNumbers binds an integer op.
+func bindNumbers[T number](b *Binding) (Bound, error) {
+	op := b.Step.Op.String()
+	if f := arithmetic[T](op); f != nil {
+		return bindZip(b, f)
+	}
+	return bindRef(b)
+}
+
+// bindBinary is an op on two broadcast operands of one type.
 func bindBinary(b *Binding) (Bound, error) {
-	op := binaryOps(b)
-	if op == nil {
-		return Bound{}, fmt.Errorf("no elementwise kernel for %s", b.Step.Op)
+	op, dt := b.Step.Op.String(), b.Ins[0].DType
+	if b.Ins[1].DType != dt {
+		return bindRef(b)
 	}
-	shape := shapeOf(b.Outs[0])
-	sx, sy := broadcastStrides(shapeOf(b.Ins[0]), shape), broadcastStrides(shapeOf(b.Ins[1]), shape)
-	t := &binaryTask{op: op, run: 1, runs: 1}
-	// A run grows inwards out while both operands go on as they began.
-	d := len(shape)
-	for ; d > 0; d-- {
-		if n := shape[d-1]; n != 1 {
-			okX := sx[d-1] == 0 && (t.run == 1 || t.oneX) || sx[d-1] == t.run && !(t.run > 1 && t.oneX)
-			okY := sy[d-1] == 0 && (t.run == 1 || t.oneY) || sy[d-1] == t.run && !(t.run > 1 && t.oneY)
-			if !okX || !okY {
-				break
-			}
-			t.oneX, t.oneY = sx[d-1] == 0, sy[d-1] == 0
-			t.run *= n
+	if b.Outs[0].DType == tensor.Bool && dt != tensor.Bool {
+		switch dt {
+		case tensor.F32:
+			return bindRelation(b, comparison[float32](op))
+		case tensor.I64:
+			return bindRelation(b, comparison[int64](op))
+		case tensor.I32:
+			return bindRelation(b, comparison[int32](op))
+		}
+		return bindRef(b)
+	}
+	switch dt {
+	case tensor.F32:
+		if f := floatOps(b); f != nil {
+			return bindZip(b, f)
+		}
+	case tensor.I64:
+		return bindNumbers[int64](b)
+	case tensor.I32:
+		return bindNumbers[int32](b)
+	case tensor.Bool:
+		if f := logic(op); f != nil {
+			return bindZip(b, f)
 		}
 	}
-	if t.run == 1 {
-		t.oneX, t.oneY = false, false // single elements are contiguous
-	}
-	t.outer, t.sx, t.sy = shape[:d], sx[:d], sy[:d]
-	t.runs = tensor.NumElems(t.outer)
-	t.perTask = max(1, elementsPerTask/max(t.run, 1))
-	workers := b.Device.pool.Workers()
-	for range workers {
-		if t.oneX {
-			t.wideX = append(t.wideX, make([]float32, min(t.run, elementsPerTask)))
-		}
-		if t.oneY {
-			t.wideY = append(t.wideY, make([]float32, min(t.run, elementsPerTask)))
-		}
-	}
-	tasks := (t.runs + t.perTask - 1) / t.perTask
-	if tensor.NumElems(shape) == 0 {
-		tasks = 0
-	}
-	if t.runs == 1 && t.run > elementsPerTask { // one long run: cut it
-		t = splitRun(t)
-		tasks = t.runs
-	}
-	return Bound{Run: func(c *Call) error {
-		t.x, t.y, t.out = tensor.Data[float32](c.Ins[0]), tensor.Data[float32](c.Ins[1]), tensor.Data[float32](c.Outs[0])
-		return b.Device.pool.Run(tasks, t)
-	}}, nil
+	return bindRef(b)
 }
 
-// splitRun turns one run into equal pieces where its length allows, so that threads
-// share it.
-func splitRun(t *binaryTask) *binaryTask {
-	for piece := elementsPerTask; piece >= 256; piece-- {
-		if t.run%piece != 0 {
-			continue
-		}
-		stride := func(one bool) int {
-			if one {
-				return 0
-			}
-			return piece
-		}
-		t.outer, t.sx, t.sy = []int{t.run / piece}, []int{stride(t.oneX)}, []int{stride(t.oneY)}
-		t.runs, t.run, t.perTask = t.run/piece, piece, 1
-		break
+func bindRelation[T number](b *Binding, f func(out []bool, x, y []T)) (Bound, error) {
+	if f == nil {
+		return bindRef(b)
 	}
-	return t
-}
-
-func broadcastStrides(shape, out []int) []int {
-	s := make([]int, len(out))
-	n := 1
-	for i := len(shape) - 1; i >= 0; i-- {
-		if shape[i] != 1 {
-			s[i+len(out)-len(shape)] = n
-		}
-		n *= shape[i]
-	}
-	return s
+	return bindZip(b, f)
 }
