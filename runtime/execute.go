@@ -379,6 +379,9 @@ func (ex *execution) dynamic(ctx context.Context, c *call) error {
 			if !ok {
 				return fmt.Errorf("%w: the shape of output %d stays open for inputs of known shape", ir.ErrShape, i)
 			}
+			if n, ok := tensor.CheckedElems(shape); !ok || ex.s.opt.MaxElems > 0 && n > ex.s.opt.MaxElems {
+				return fmt.Errorf("%w: output %d would be %s (raise the bound with --max-elems)", ir.ErrLimit, i, ic.Outs[i])
+			}
 			outs[i] = tensor.New(ic.Outs[i].DType, shape...)
 			ex.vals[v] = outs[i]
 		}
