@@ -136,6 +136,7 @@ func TestActivations(t *testing.T) { testCases(t, Activations()) }
 func TestSoftmaxes(t *testing.T)   { testCases(t, Softmaxes()) }
 func TestConvNorms(t *testing.T)   { testCases(t, ConvNorms()) }
 func TestLinears(t *testing.T)     { testCases(t, Linears()) }
+func TestRotaries(t *testing.T)    { testCases(t, Rotaries()) }
 func TestAttentions(t *testing.T)  { testCases(t, Attentions()) }
 func TestQKV(t *testing.T)         { testCases(t, QKV()) }
 func TestFeedforward(t *testing.T) { testCases(t, Feedforward()) }

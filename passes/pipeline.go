@@ -20,6 +20,7 @@ func Pipeline() []Pass {
 		Linears(),     // products with weights, on any rank
 		Canonical(),   // the Reshapes around Gemm have met and go
 		CSE(),         // twins that became alike
+		Rotaries(),    // with the head splitting that attention would take
 		Attentions(),  // between Linears; takes the head splitting with it
 		Canonical(),   // a Gemm behind the merged heads
 		QKV(),         // needs Attention's layouts
@@ -49,6 +50,8 @@ func order() []constraint {
 		{"activation", "linear", "so is the 0.5 of Gelu"},
 		{"softmax", "attention", "attention starts at a Softmax"},
 		{"linear", "attention", "a constant factor of q moves into its weights first"},
+		{"cse", "rotary", "the parts of x are parts of one value"},
+		{"rotary", "attention", "attention reads what is rotated"},
 		{"attention", "qkv", "QKV starts at an Attention"},
 		{"feedforward", "epilogue", "a match starts at plain Linears and the activation between them"},
 		{"attention", "feedforward", "products of activations are gone by then"},

@@ -15,7 +15,7 @@ func Unfuse() Pass {
 		Run: func(_ context.Context, g *ir.Graph) (bool, error) {
 			e := &edit{g: g}
 			for _, n := range append([]*ir.Node(nil), g.Nodes...) {
-				if !n.Is("moec::Linear", "moec::Attention", "moec::SkipNorm", "moec::Conv") && !n.Is("moec::MLP", "moec::GatedMLP") {
+				if !n.Is("moec::Linear", "moec::Attention", "moec::SkipNorm", "moec::Conv", "moec::Rotary") && !n.Is("moec::MLP", "moec::GatedMLP") {
 					continue
 				}
 				outs, err := n.Op.Expand(g, n)

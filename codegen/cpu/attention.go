@@ -14,3 +14,6 @@ func attention(_ *Selector, n *ir.Node) (Choice, bool) {
 	}
 	return Choice{Kernel: "attention", Note: "blocks of queries, no score matrix"}, true
 }
+
+// rotary takes f32 of any layout.
+func rotary(_ *Selector, n *ir.Node) (Choice, bool) { return Choice{Kernel: "rotary"}, allF32(n) }

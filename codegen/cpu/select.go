@@ -51,6 +51,7 @@ func rules() map[string]func(*Selector, *ir.Node) (Choice, bool) {
 		"moec::MoE":          moe,
 		"moec::TopKMLP":      topKMLP,
 		"moec::PKM":          pkm,
+		"moec::Rotary":       rotary,
 		"LayerNormalization": norm,
 		"RMSNormalization":   norm,
 		"moec::SkipNorm":     norm,

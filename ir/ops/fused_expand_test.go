@@ -44,6 +44,18 @@ func TestFusedOpsExpandToWhatTheyMean(t *testing.T) {
 		"rms": `graph(x: f32[2,3,4], s: f32[2,3,4], g: f32[4]) {
   y, z = moec::SkipNorm(x, s, g) {kind="rms"}
   return y, z }`,
+		"rotary": `graph(x: f32[2,3,8], c: f32[2,3,2], s: f32[2,3,2]) {
+  y = moec::Rotary(x, c, s) {heads=2, head_dim=4, rotary_dim=4}
+  return y }`,
+		"rotary of a part": `graph(x: f32[2,3,19], c: f32[1,3,4], s: f32[1,3,4]) {
+  y = moec::Rotary(x, c, s) {heads=3, head_dim=5, rotary_dim=4, offset=1, tail=2}
+  return y }`,
+		"rotary interleaved": `graph(x: f32[2,3,12], c: f32[1,3,4], s: f32[1,3,4]) {
+  y = moec::Rotary(x, c, s) {heads=2, head_dim=6, rotary_dim=4, interleaved=true, out_layout="bhsd"}
+  return y }`,
+		"rotary of heads": `graph(x: f16[2,2,3,4], c: f16[2,3,2], s: f16[2,3,2]) {
+  y = moec::Rotary(x, c, s) {heads=2, head_dim=4, rotary_dim=4, interleaved=true, layout="bhsd"}
+  return y }`,
 		"conv": `graph(x: f32[1,2,5,5], w: f32[4,1,3,3], b: f32[4], r: f32[1,4,3,3]) {
   y = moec::Conv(x, w, b, r) {group=2, strides=[2,2], pads=[1,1,1,1], activation="relu"}
   return y }`,

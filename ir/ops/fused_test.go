@@ -143,6 +143,36 @@ func TestAttentionLayouts(t *testing.T) {
 	near(t, tensor.Of(got[24:26], 2), want[s*8], want[s*8+1])     // batch 1
 }
 
+// A quarter turn takes (a, b) to (-b, a), a half turn to (-a, -b).
+func TestRotary(t *testing.T) {
+	op := fusedRotaryOp()
+	attrs := func(edit func(*FusedRotaryAttrs)) *FusedRotaryAttrs {
+		a := op.Attrs().(*FusedRotaryAttrs)
+		a.Heads, a.HeadDim, a.RotaryDim = 2, 5, 4
+		edit(a)
+		return a
+	}
+	// Two positions of a value that holds 1 element, 2 heads, and 1 element more.
+	x := f32([]int{1, 2, 12}, 9, 1, 2, 3, 4, 5, 10, 20, 30, 40, 50, 8, 9, 1, 2, 3, 4, 5, 10, 20, 30, 40, 50, 8)
+	// Position 0: pair 0 by a quarter, pair 1 not at all. Position 1: both by a half.
+	cos, sin := f32([]int{1, 2, 2}, 0, 1, -1, -1), f32([]int{1, 2, 2}, 1, 0, 0, 0)
+	part := func(a *FusedRotaryAttrs) { a.Offset, a.Tail = 1, 1 }
+	y := evalOne(t, op, attrs(part), x, cos, sin)[0]
+	near(t, y, -3, 2, 1, 4, 5, -30, 20, 10, 40, 50, 8, -1, -2, -3, -4, 5, -10, -20, -30, -40, 50, 8)
+	y = evalOne(t, op, attrs(func(a *FusedRotaryAttrs) { a.Offset, a.OutLayout, a.Interleaved = 1, LayoutBHSD, true }), x, cos, sin)[0]
+	heads := []float64{-2, 1, 3, 4, 5, -1, -2, -3, -4, 5, -20, 10, 30, 40, 50, -10, -20, -30, -40, 50}
+	near(t, y, heads...)
+	if got := y.Shape(); len(got) != 4 || got[1] != 2 || got[2] != 2 {
+		t.Errorf("shape %v", got)
+	}
+	// A table of one number per element is read by element: here the second of pair 0
+	// stays while the first turns.
+	wide := f32([]int{1, 2, 4}, 0, 1, 1, 1, 1, 1, 1, 1)
+	wideSin := f32([]int{1, 2, 4}, 1, 0, 0, 0, 0, 0, 0, 0)
+	y = evalOne(t, op, attrs(part), x, wide, wideSin)[0]
+	near(t, y, -3, 2, 3, 4, 5, -30, 20, 30, 40, 50, 8, 1, 2, 3, 4, 5, 10, 20, 30, 40, 50, 8)
+}
+
 func TestFusedOpsRefuseWhatDoesNotFit(t *testing.T) {
 	attn := &FusedAttentionAttrs{Heads: 3, KVHeads: 2, HeadDim: 1, VHeadDim: 1, QLayout: LayoutBSD, KLayout: LayoutBSD, VLayout: LayoutBSD, OutLayout: LayoutBSD}
 	x := f32([]int{1, 1, 3}, 1, 2, 3)
@@ -156,6 +186,11 @@ func TestFusedOpsRefuseWhatDoesNotFit(t *testing.T) {
 		{linearOp(), &LinearAttrs{Activation: "nope"}, []*tensor.Tensor{x, f32([]int{3, 1}, 1, 2, 3)}, ir.ErrAttr},
 		{linearOp(), &LinearAttrs{}, []*tensor.Tensor{x, f32([]int{3, 1}, 1, 2, 3), nil, x}, ir.ErrShape},
 		{fusedAttentionOp(), attn, []*tensor.Tensor{x, x, x}, ir.ErrAttr},
+		{fusedRotaryOp(), &FusedRotaryAttrs{Heads: 1, HeadDim: 3, RotaryDim: 3, Layout: LayoutBSD, OutLayout: LayoutBSD}, []*tensor.Tensor{x, x, x}, ir.ErrAttr},
+		{fusedRotaryOp(), &FusedRotaryAttrs{Heads: 1, HeadDim: 2, RotaryDim: 2, Layout: LayoutBSD, OutLayout: LayoutBHSD, Tail: 1}, []*tensor.Tensor{x, x, x}, ir.ErrAttr},
+		{fusedRotaryOp(), &FusedRotaryAttrs{Heads: 1, HeadDim: 2, RotaryDim: 2, Layout: LayoutBSD, OutLayout: LayoutBSD, Tail: 2}, []*tensor.Tensor{x, f32([]int{1, 1, 1}, 1), f32([]int{1, 1, 1}, 1)}, ir.ErrShape},
+		{fusedRotaryOp(), &FusedRotaryAttrs{Heads: 1, HeadDim: 2, RotaryDim: 2, Layout: LayoutBSD, OutLayout: LayoutBSD}, []*tensor.Tensor{x, x, x}, ir.ErrShape},
+		{fusedRotaryOp(), &FusedRotaryAttrs{Heads: 1, HeadDim: 2, RotaryDim: 2, Layout: LayoutBSD, OutLayout: LayoutBSD}, []*tensor.Tensor{x, f32([]int{1, 1, 2}, 1, 2), f32([]int{1, 1, 1}, 1)}, ir.ErrShape},
 		{skipNormOp(), &SkipNormAttrs{Kind: NormLayer}, []*tensor.Tensor{x, x, f32([]int{2}, 1, 2)}, ir.ErrShape},
 	} {
 		ic := &ir.InferCtx{Attrs: c.attrs, Outs: make([]ir.Type, c.op.MaxOut)}

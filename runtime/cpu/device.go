@@ -52,6 +52,7 @@ func table() []*Kernel {
 		{Name: "moe", Bind: bindMoE},
 		{Name: "topk_mlp", Bind: bindTopKMLP},
 		{Name: "pkm", Bind: bindPKM},
+		{Name: "rotary", Bind: bindRotary},
 		{Name: "norm", Bind: bindNorm},
 		{Name: "softmax", Bind: bindSoftmax},
 		{Name: "conv", Bind: bindConv},
