@@ -58,8 +58,15 @@ func elementCases() []elementCase {
 	var cases []elementCase
 	add := func(c elementCase) { cases = append(cases, c) }
 	pairs := [][2][]int{
-		{{3, 1, 5, 1}, {1, 4, 1, 7}}, {{2, 3, 4}, {}}, {{}, {}}, {{5}, {5}}, {{0, 3}, {1, 3}}, {{1, 1, 129, 1}, {4, 1, 1, 129}},
-		{{3, 5, 7}, {5, 7}}, {{20011}, {1}}, {{2, 3, 1}, {2, 1, 700}},
+		{{3, 1, 5, 1}, {1, 4, 1, 7}},
+		{{2, 3, 4}, {}},
+		{{}, {}},
+		{{5}, {5}},
+		{{0, 3}, {1, 3}},
+		{{1, 1, 129, 1}, {4, 1, 1, 129}},
+		{{3, 5, 7}, {5, 7}},
+		{{20011}, {1}},
+		{{2, 3, 1}, {2, 1, 700}},
 	}
 	for _, p := range pairs {
 		for _, op := range []string{"Add", "Sub", "Mul", "Div", "Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Pow"} {
