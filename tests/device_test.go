@@ -91,7 +91,7 @@ var deviceModels = []struct {
 	{"testdata/models/zoo/gpt2_ts17.onnx", 8},
 	{"testdata/models/zoo/vit_ts17.onnx", 8},
 	{"testdata/models/zoo/t5enc_ts17.onnx", 8},
-	{"testdata/models/zoo/llama_dynamo18.onnx", 16},
+	{"testdata/models/zoo/llama_dynamo18.onnx", 10},
 	{"testdata/models/zoo/convnext1x1_ts17.onnx", 0},
 	{"testdata/models/zoo/convnext_hf_dynamo20.onnx", 0},
 	{"testdata/models/zoo/resnet_ts13.onnx", 0},

@@ -23,6 +23,7 @@ func rules() map[string]rule {
 		"moec::TopKMLP":         (*Lowering).mlp,
 		"moec::MoE":             (*Lowering).moe,
 		"moec::PKM":             (*Lowering).pkm,
+		"moec::Rotary":          (*Lowering).rotary,
 		"LayerNormalization":    (*Lowering).norm,
 		"RMSNormalization":      (*Lowering).norm,
 		"moec::SkipNorm":        (*Lowering).norm,

@@ -1,0 +1,100 @@
+package cuda
+
+import (
+	"github.com/seed-c851cfd2/moec/codegen/plan"
+	"github.com/seed-c851cfd2/moec/codegen/ptx"
+	"github.com/seed-c851cfd2/moec/ir"
+	"github.com/seed-c851cfd2/moec/ir/ops"
+)
+
+// rotary is a launch over the pairs, and one each to copy what does not turn: the ends of the heads and the tail.
+func (l *Lowering) rotary(n *ir.Node) (*Choice, error) {
+	if err := allF32(n); err != nil {
+		return nil, err
+	}
+	a := n.Attrs.(*ops.FusedRotaryAttrs)
+	x, y := n.Inputs[0], n.Outputs[0]
+	args, err := l.operands(n.Inputs...)
+	if err != nil {
+		return nil, err
+	}
+	table := l.dims.of(n.Inputs[1])
+	width, ok := table[2].Const()
+	if !ok {
+		return nil, decline("a table of cosines of unknown width")
+	}
+	batch, positions := l.dims.of(x)[0], l.dims.of(x)[1]
+	if a.Layout == ops.LayoutBHSD {
+		positions = l.dims.of(x)[2]
+	}
+	// All launches walk [batch, position, head, element].
+	lay := func(v *ir.Value, layout string) ptx.View {
+		s := ptx.Contiguous(l.dims.of(v)).Strides
+		if layout == ops.LayoutBHSD {
+			return ptx.View{Strides: []ptx.Expr{s[0], s[2], s[1], ptx.N(1)}}
+		}
+		return ptx.View{Strides: []ptx.Expr{s[0], s[1], ptx.N(int(a.HeadDim)), ptx.N(1)}}
+	}
+	from := func(v ptx.View, offset int64, step int) ptx.View {
+		return ptx.View{
+			Strides: []ptx.Expr{v.Strides[0], v.Strides[1], v.Strides[2], ptx.N(step)},
+			Offset:  v.Offset.AddN(int(offset)),
+		}
+	}
+	in, out := lay(x, a.Layout), lay(y, a.OutLayout)
+	in.Offset = ptx.N(int(a.Offset))
+	half, step, numbers := a.RotaryDim/2, 1, int(width)
+	p, q, atP, atQ := a.Pair(0, numbers)
+	if a.Interleaved {
+		step = 2
+	}
+	angle := ptx.View{Strides: ptx.Contiguous(table).Strides}
+	angle.Strides = []ptx.Expr{stretch(angle.Strides[0], table[0], batch), angle.Strides[1], ptx.N(0), ptx.N(1)}
+	angleStep := 1
+	if numbers != int(half) {
+		angleStep = step
+	}
+	cosP, cosQ := from(angle, int64(atP), angleStep), from(angle, int64(atQ), angleStep)
+
+	dt := l.float
+	var prog ptx.Program
+	xp, xq := prog.In(dt), prog.In(dt)
+	cp, sp, cq, sq := prog.In(dt), prog.In(dt), prog.In(dt), prog.In(dt)
+	prog.Out(prog.Do("sub", prog.Do("mul", xp, cp), prog.Do("mul", xq, sp)), dt)
+	prog.Out(prog.Do("add", prog.Do("mul", xq, cq), prog.Do("mul", xp, sq)), dt)
+	shape := func(heads, width int64) []ptx.Expr {
+		return []ptx.Expr{batch, positions, ptx.N(int(heads)), ptx.N(int(width))}
+	}
+	c := &Choice{Kernel: plan.KernelLaunch}
+	launch := func(e ptx.Elementwise, args ...Operand) error {
+		k, err := e.Kernel()
+		if err != nil {
+			return decline("%v", err)
+		}
+		c.Launches = append(c.Launches, Launch{Kernel: k, Args: args})
+		return nil
+	}
+	err = launch(ptx.Elementwise{
+		Name: "rotary", Shape: shape(a.Heads, half), Prog: prog,
+		Inputs:  []ptx.View{from(in, int64(p), step), from(in, int64(q), step), cosP, cosP, cosQ, cosQ},
+		Outputs: []ptx.View{from(out, int64(p), step), from(out, int64(q), step)},
+	}, args[0], args[0], args[1], args[2], args[1], args[2], Operand{Value: y}, Operand{Value: y})
+	if err != nil {
+		return nil, err
+	}
+	move := func(heads, first, width int64) error {
+		if width == 0 {
+			return nil
+		}
+		var p ptx.Program
+		p.Out(p.In(dt), dt)
+		return launch(ptx.Elementwise{
+			Name: "move", Shape: shape(heads, width), Prog: p,
+			Inputs: []ptx.View{from(in, first, 1)}, Outputs: []ptx.View{from(out, first, 1)},
+		}, args[0], Operand{Value: y})
+	}
+	if err := move(a.Heads, a.RotaryDim, a.HeadDim-a.RotaryDim); err != nil {
+		return nil, err
+	}
+	return c, move(1, a.Heads*a.HeadDim, a.Tail)
+}
