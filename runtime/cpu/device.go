@@ -59,6 +59,7 @@ func table() []*Kernel {
 		{Name: "pool", Bind: bindPool},
 		{Name: "global_pool", Bind: bindGlobalPool},
 		{Name: "channels", Bind: bindChannels},
+		{Name: "recurrent", Bind: bindRecurrent},
 		{Name: "unary", Bind: bindUnary},
 		{Name: "binary", Bind: bindBinary},
 		{Name: "where", Bind: bindWhere},
