@@ -114,7 +114,8 @@ type execution struct {
 	prep  *prepared
 	vals  []*tensor.Tensor // per value; inputs, outputs and heap values change per run
 	calls []call
-	heap  []int // values to forget after a run
+	heap  []int            // values to forget after a run
+	views []*tensor.Tensor // per value: what becomes a view of an input or output during a run
 }
 
 // call is one step, bound.
@@ -135,7 +136,7 @@ const (
 
 func (s *Session) newExecution(p *prepared) (*execution, error) {
 	in, fn := p.inst, p.inst.Fn
-	ex := &execution{s: s, prep: p, vals: make([]*tensor.Tensor, len(fn.Values))}
+	ex := &execution{s: s, prep: p, vals: make([]*tensor.Tensor, len(fn.Values)), views: make([]*tensor.Tensor, len(fn.Values))}
 	scratch := 0
 	for pos, si := range in.Steps {
 		st := fn.Steps[si]
@@ -182,7 +183,9 @@ func (s *Session) newExecution(p *prepared) (*execution, error) {
 				}
 				ex.vals[v] = t
 			} else {
-				ex.heap = append(ex.heap, v) // a view of an input or output: made per run
+				ex.heap = append(ex.heap, v) // a view of an input or output, known when it runs
+				shape, _ := in.Types[v].Static()
+				ex.views[v] = tensor.Header(in.Types[v].DType, shape...)
 			}
 		default:
 			ex.heap = append(ex.heap, v)
@@ -229,6 +232,9 @@ func (ex *execution) run(ctx context.Context, ins, outs []*tensor.Tensor, obs *O
 	defer func() {
 		for _, v := range ex.heap {
 			ex.vals[v] = nil
+			if ex.views[v] != nil {
+				ex.views[v].ViewOf(nil)
+			}
 		}
 	}()
 	for i, v := range fn.Inputs {
@@ -318,9 +324,8 @@ func (ex *execution) step(ctx context.Context, c *call) error {
 	case callView:
 		v := c.st.Out[0]
 		if ex.vals[v] == nil {
-			src := ex.vals[c.st.In[0]]
-			shape, _ := ex.prep.inst.Types[v].Static()
-			ex.vals[v] = src.Reshape(shape...)
+			ex.vals[v] = ex.views[v]
+			ex.vals[v].ViewOf(ex.vals[c.st.In[0]])
 		}
 		return nil
 	case callDynamic:

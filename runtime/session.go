@@ -11,6 +11,7 @@ package runtime
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -130,7 +131,11 @@ func (s *Session) RunTo(ctx context.Context, ins, outs []*tensor.Tensor, obs *Ob
 // CheckInputs holds inputs to the declared types of a function: element type, rank, known
 // sizes, and one size per name. Errors wrap ir.ErrInput.
 func CheckInputs(fn *plan.Func, ins []*tensor.Tensor) error {
-	var names map[string]int
+	type named struct {
+		name string
+		size int
+	}
+	names := make([]named, 0, 8) // stays on the stack for most models
 	for i, v := range fn.Inputs {
 		p, t := &fn.Values[v], ins[i]
 		if t == nil {
@@ -153,13 +158,13 @@ func CheckInputs(fn *plan.Func, ins []*tensor.Tensor) error {
 					return fmt.Errorf("%w: input %q is %s, want %s", ir.ErrInput, p.Name, t, p.Type)
 				}
 			case d.Name != "":
-				if names == nil {
-					names = make(map[string]int, 4)
+				at := slices.IndexFunc(names, func(x named) bool { return x.name == d.Name })
+				if at >= 0 && names[at].size != n {
+					return fmt.Errorf("%w: input %q is %s, want %s with %s = %d as in an input before it", ir.ErrInput, p.Name, t, p.Type, d.Name, names[at].size)
 				}
-				if was, ok := names[d.Name]; ok && was != n {
-					return fmt.Errorf("%w: input %q is %s, want %s with %s = %d as in an input before it", ir.ErrInput, p.Name, t, p.Type, d.Name, was)
+				if at < 0 {
+					names = append(names, named{d.Name, n})
 				}
-				names[d.Name] = n
 			}
 		}
 	}

@@ -183,6 +183,24 @@ func (t *Tensor) Reshape(shape ...int) *Tensor {
 	return &Tensor{dtype: t.dtype, shape: append([]int(nil), shape...), data: t.data, strs: t.strs}
 }
 
+// Header is a tensor without elements, to be pointed at some by ViewOf.
+func Header(dt DType, shape ...int) *Tensor {
+	return &Tensor{dtype: dt, shape: append([]int(nil), shape...)}
+}
+
+// ViewOf points t at the elements of src, under t's own shape; nil lets go of them. It
+// is Reshape for those who keep the tensor from use to use.
+func (t *Tensor) ViewOf(src *Tensor) {
+	if src == nil {
+		t.data, t.strs = nil, nil
+		return
+	}
+	if NumElems(t.shape) != src.Len() || t.dtype != src.dtype {
+		panic(fmt.Sprintf("tensor.ViewOf: %s%v of %s%v", t.dtype, t.shape, src.dtype, src.shape))
+	}
+	t.data, t.strs = src.data, src.strs
+}
+
 // As views the same bytes as another element type of the same size.
 func (t *Tensor) As(dt DType) *Tensor {
 	if dt.Size() != t.dtype.Size() {

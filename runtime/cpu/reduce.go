@@ -18,13 +18,14 @@ type reduceTask struct {
 	width           int // elements of inner that one piece folds side by side
 	pieces, per     int // pieces, and of a task
 	x, out          []float32
+	acc             []float64 // width of each worker
 }
 
-// reduceWidth accumulators take 4 KB of a task's stack.
+// reduceWidth accumulators take 4 KB of L1.
 const reduceWidth = 512
 
-func (t *reduceTask) Do(i, _ int) {
-	var buf [reduceWidth]float64
+func (t *reduceTask) Do(i, worker int) {
+	buf := t.acc[worker*t.width : (worker+1)*t.width]
 	across := (t.inner + t.width - 1) / t.width
 	for p := i * t.per; p < min((i+1)*t.per, t.pieces); p++ {
 		o, j := p/across, p%across*t.width
@@ -47,12 +48,13 @@ func (t *reduceTask) Do(i, _ int) {
 // rowReduceTask folds rows whose reduced dimension is the last: one accumulator per row.
 type rowReduceTask struct{ reduceTask }
 
-func (t *rowReduceTask) Do(i, _ int) {
+func (t *rowReduceTask) Do(i, worker int) {
+	acc := t.acc[worker : worker+1]
 	for o := i * t.per; o < min((i+1)*t.per, t.outer); o++ {
-		acc := [1]float64{t.start}
+		acc[0] = t.start
 		x := t.x[o*t.n : (o+1)*t.n]
 		for k := range x {
-			t.fold(acc[:], x[k:k+1])
+			t.fold(acc, x[k:k+1])
 		}
 		if t.finish != nil {
 			acc[0] = t.finish(acc[0], t.n)
@@ -151,6 +153,8 @@ func bindReduce(b *Binding) (Bound, error) {
 		}
 	}
 	t.outer, t.n, t.inner = tensor.NumElems(shape[:first]), tensor.NumElems(shape[first:last+1]), tensor.NumElems(shape[last+1:])
+	t.width = min(reduceWidth, max(t.inner, 1))
+	t.acc = make([]float64, b.Device.pool.Workers()*t.width)
 	if t.inner == 1 {
 		row := &rowReduceTask{*t}
 		row.per = max(1, elementsPerTask/max(1, t.n))
@@ -159,7 +163,6 @@ func bindReduce(b *Binding) (Bound, error) {
 			return b.Device.pool.Run((row.outer+row.per-1)/row.per, row)
 		}}, nil
 	}
-	t.width = min(reduceWidth, max(t.inner, 1))
 	t.pieces = t.outer * ((t.inner + t.width - 1) / t.width)
 	t.per = max(1, elementsPerTask/max(1, t.n*t.width))
 	return Bound{Run: func(c *Call) error {
