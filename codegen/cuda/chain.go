@@ -124,7 +124,7 @@ func (c *chainBuilder) grow(root *ir.Value) {
 	for again := true; again && len(c.inside) < maxChain; {
 		again = false
 		for n := range c.copyInside() {
-			for _, v := range n.Inputs {
+			for _, v := range operandsOf(n) {
 				if v == nil || v.Def == nil || c.inside[v.Def] || elementwise(v.Def) == nil || !c.free(v.Def, nil) || !c.same(v) || !c.onlyInside(v) || c.width() >= maxInputs {
 					continue
 				}
@@ -147,7 +147,7 @@ func (c *chainBuilder) copyInside() map[*ir.Node]bool {
 func (c *chainBuilder) width() int {
 	n := 0
 	for m := range c.inside {
-		for _, v := range m.Inputs {
+		for _, v := range operandsOf(m) {
 			if v != nil && (v.Def == nil || !c.inside[v.Def]) {
 				n++
 			}
@@ -198,7 +198,7 @@ func (c *chainBuilder) collect(v *ir.Value) error {
 		return nil
 	}
 	if v.Def != nil && c.inside[v.Def] && elementwise(v.Def) != nil {
-		for _, in := range v.Def.Inputs {
+		for _, in := range operandsOf(v.Def) {
 			if err := c.collect(in); err != nil {
 				return err
 			}
@@ -244,6 +244,14 @@ func sameView(a, b ptx.View) bool {
 		}
 	}
 	return true
+}
+
+// operandsOf are the inputs whose elements a node computes with.
+func operandsOf(n *ir.Node) []*ir.Value {
+	if n.Is("CastLike") {
+		return n.Inputs[:1]
+	}
+	return n.Inputs
 }
 
 // follow walks back over nodes that only move elements; the view is over v's own dimensions.
@@ -336,7 +344,7 @@ func (c *chainBuilder) emit(v *ir.Value) (int, error) {
 		return 0, fmt.Errorf("%w: %s is no elementwise node", ir.ErrGraph, n.Name)
 	}
 	var args []int
-	for i, in := range n.Inputs {
+	for i, in := range operandsOf(n) {
 		if in == nil || i > 0 && n.Is("Clip") || i > 0 && n.Is("Pow") && c.views[in] != nil && c.views[in].scalar != nil {
 			continue
 		}

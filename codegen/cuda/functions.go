@@ -46,7 +46,7 @@ func elementwise(n *ir.Node) emitter {
 		}
 		return func(p *ptx.Program, a []int) int { return p.Do(fn, a...) }
 	}
-	if !n.Is("Max", "Min", "Sum", "Mean", "Cast", "Pow", "Clip", "Mod", "Gelu", "LeakyRelu", "Elu", "HardSigmoid", "Swish") {
+	if !n.Is("Max", "Min", "Sum", "Cast", "CastLike", "Pow", "Clip", "Mod", "Gelu", "LeakyRelu", "Elu", "HardSigmoid", "Swish") {
 		return nil
 	}
 	one := func(fn ptx.Fn, c ...float64) emitter {
@@ -65,7 +65,7 @@ func elementwise(n *ir.Node) emitter {
 			}
 			return out
 		}
-	case "Cast":
+	case "Cast", "CastLike":
 		switch to := n.Outputs[0].Type.DType; to {
 		case tensor.F32:
 			return func(p *ptx.Program, a []int) int { return p.Do("float", a[0]) }
@@ -94,6 +94,9 @@ func elementwise(n *ir.Node) emitter {
 		}
 		return one("clip", lo, hi)
 	case "Mod":
+		if isFloat {
+			return nil // quotients past the digits of f32, and infinities, need more than one division
+		}
 		fn := ptx.Fn("mod")
 		if n.Attrs.(*ops.ModAttrs).FMod {
 			fn = "fmod"

@@ -2,6 +2,7 @@ package ptx
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/seed-c851cfd2/moec/codegen/ptx/asm"
 	"github.com/seed-c851cfd2/moec/ir/tensor"
@@ -211,7 +212,7 @@ func (s Pool) Kernel() (*Kernel, error) {
 	base := x.AtMul(p, plane, es)
 	start := float32(0)
 	if s.Max {
-		start = lowest
+		start = float32(math.Inf(-1))
 	}
 	acc, count := b.ConstF(start).Var("acc"), b.Const(0).Var("count")
 	b.For("ky", b.Const(0), b.Const(s.H.Size), 1, func(ky asm.U32) {

@@ -2,6 +2,7 @@ package ptx
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/seed-c851cfd2/moec/codegen/ptx/asm"
 	"github.com/seed-c851cfd2/moec/ir/tensor"
@@ -32,8 +33,8 @@ const lowest = -3.4028234663852886e38
 var reductions = map[string]reduction{
 	"sum":       {0, nil, asm.F32.Add, nil},
 	"mean":      {0, nil, asm.F32.Add, func(_ *asm.Func, x, n asm.F32) asm.F32 { return x.Div(n) }},
-	"max":       {lowest, nil, asm.F32.MaxNaN, nil},
-	"min":       {-lowest, nil, asm.F32.MinNaN, nil},
+	"max":       {float32(math.Inf(-1)), nil, asm.F32.MaxNaN, nil},
+	"min":       {float32(math.Inf(1)), nil, asm.F32.MinNaN, nil},
 	"prod":      {1, nil, asm.F32.Mul, nil},
 	"l1":        {0, func(_ *asm.Func, x asm.F32) asm.F32 { return x.Abs() }, asm.F32.Add, nil},
 	"l2":        {0, square, asm.F32.Add, func(_ *asm.Func, x, _ asm.F32) asm.F32 { return x.Sqrt() }},
