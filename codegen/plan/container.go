@@ -204,7 +204,8 @@ func Open(path string, ops ir.OpSet) (*Program, error) {
 }
 
 // Decode reads a container from memory, which must stay unchanged while the program is
-// in use: constants are views of it.
+// in use: constants are views of it. Packed weights want it to begin at a multiple of 64
+// bytes, as mapped files do; a Session says so where it does not.
 func Decode(data []byte, ops ir.OpSet) (*Program, error) {
 	zr, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
 	if err != nil {
@@ -292,6 +293,9 @@ func VerifyFile(path string) error {
 			continue
 		}
 		got[f.Name] = hex.EncodeToString(h.Sum(nil))
+	}
+	if man.Format == 0 {
+		return fmt.Errorf("%s: %w: no %s", path, ErrFormat, entryManifest)
 	}
 	for name, want := range man.SHA256 {
 		if got[name] != want {
