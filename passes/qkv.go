@@ -11,13 +11,14 @@ import (
 
 // QKV joins the Linears that make q, k and v of one Attention out of one input into one
 // Linear, whose output Attention reads in parts: x is read once, and one wide product
-// runs better than three narrow ones. Every column keeps its own dot product.
+// runs better than three narrow ones. Every column keeps its own dot product. Rotations
+// of what became one value are joined too.
 func QKV() Pass {
 	return Pass{
 		Name: "qkv", Doc: "Join the Linears that make q, k and v of the same input into one.", Effect: Exact,
 		Run: func(_ context.Context, g *ir.Graph) (bool, error) {
 			e := &edit{g: g}
-			e.rules(map[string][]rule{"moec::Attention": {joinQKV}})
+			e.rules(map[string][]rule{"moec::Attention": {joinQKV, joinRotaries}})
 			return e.done()
 		},
 	}
@@ -25,31 +26,42 @@ func QKV() Pass {
 
 func joinQKV(e *edit, n *ir.Node) bool {
 	for i := range 2 {
-		l := def(n.Inputs[i], "moec::Linear")
-		if l == nil {
+		l := projection(n, i)
+		if l == nil || !e.joinable(l, n) {
 			continue
 		}
-		// The operands with the same source; those of the same Linear among them.
-		var parts []*ir.Node
-		var operands []int
-		for j := i; j < 3; j++ {
-			m := def(n.Inputs[j], "moec::Linear")
-			if m != nil && m.Inputs[0] == l.Inputs[0] && e.joinable(m, n) {
-				operands = append(operands, j)
-				if !slices.Contains(parts, m) {
-					parts = append(parts, m)
-				}
+		parts := nodes(l)
+		for j := i + 1; j < 3; j++ {
+			m := projection(n, j)
+			if m != nil && m.Inputs[0] == l.Inputs[0] && !slices.Contains(parts, m) && e.joinable(m, n) {
+				parts = append(parts, m)
 			}
 		}
-		if len(parts) > 1 && slices.Contains(parts, l) {
-			return e.join(n, parts, operands)
+		if len(parts) > 1 {
+			return e.join(n, parts)
 		}
 	}
 	return false
 }
 
-// joinable reports whether a Linear is a product and a bias of constants, for nobody but
-// the Attention n, which reads it in the layout that knows parts.
+// projection is the Linear that makes input i of an Attention: directly, through a
+// rotation of its heads, or, behind a cache, through one that is appended to it.
+func projection(n *ir.Node, i int) *ir.Node {
+	v := n.Inputs[i]
+	if c := def(v, "Concat"); c != nil && len(c.Inputs) == 2 {
+		v = c.Inputs[1]
+		if def(v, "moec::Rotary") == nil {
+			return nil
+		}
+	}
+	if r := def(v, "moec::Rotary"); r != nil {
+		v = r.Inputs[0]
+	}
+	return def(v, "moec::Linear")
+}
+
+// joinable reports whether a Linear is a product and a bias of constants, read by none
+// but the Attention n and rotations, in the layout that knows parts.
 func (e *edit) joinable(l, n *ir.Node) bool {
 	v := l.Outputs[0]
 	if len(l.Inputs) > 3 || stringAttr(l, "activation") != "" || !l.Inputs[1].IsConst() || e.g.IsOutput(v) {
@@ -59,20 +71,36 @@ func (e *edit) joinable(l, n *ir.Node) bool {
 		return false
 	}
 	for _, u := range v.Users() {
-		if u != n {
-			return false
+		at := offsets(u, n)
+		for i, x := range u.Inputs {
+			if x == v && (i >= len(at) || at[i] == nil) {
+				return false
+			}
 		}
 	}
-	a := n.Attrs.(*ops.FusedAttentionAttrs)
-	for j, layout := range []string{a.QLayout, a.KLayout, a.VLayout} {
-		if n.Inputs[j] == v && layout != ops.LayoutBSD {
-			return false
-		}
-	}
-	return len(n.Inputs) < 4 || n.Inputs[3] != v
+	return true
 }
 
-func (e *edit) join(n *ir.Node, parts []*ir.Node, operands []int) bool {
+// offsets are where in the last axis a node begins to read its first inputs, when it is
+// the Attention n or a rotation; nil for an input of another layout.
+func offsets(u, n *ir.Node) []*int64 {
+	part := func(layout string, at *int64) *int64 {
+		if layout != ops.LayoutBSD {
+			return nil
+		}
+		return at
+	}
+	if r, ok := u.Attrs.(*ops.FusedRotaryAttrs); ok {
+		return []*int64{part(r.Layout, &r.Offset)}
+	}
+	if u != n {
+		return nil
+	}
+	a := u.Attrs.(*ops.FusedAttentionAttrs)
+	return []*int64{part(a.QLayout, &a.QOffset), part(a.KLayout, &a.KOffset), part(a.VLayout, &a.VOffset)}
+}
+
+func (e *edit) join(n *ir.Node, parts []*ir.Node) bool {
 	var weights, biases []*tensor.Tensor
 	begin := map[*ir.Node]int64{}
 	width, biased := int64(0), false
@@ -93,11 +121,62 @@ func (e *edit) join(n *ir.Node, parts []*ir.Node, operands []int) bool {
 		ins = append(ins, e.g.NewConst("", besides(biases...)))
 	}
 	y := e.add("moec::Linear", ins, parts)
+	for _, l := range parts {
+		v := l.Outputs[0]
+		for _, u := range slices.Clone(v.Users()) {
+			u.Attrs = cloneAttrs(u.Attrs)
+			for i, at := range offsets(u, n) {
+				if u.Inputs[i] == v {
+					*at += begin[l]
+					e.g.SetInput(u, i, y)
+				}
+			}
+		}
+	}
+	e.changed = true
+	return true
+}
+
+// cloneAttrs copies the attributes whose offsets change: nodes may share a struct.
+func cloneAttrs(attrs any) any {
+	switch a := attrs.(type) {
+	case *ops.FusedAttentionAttrs:
+		c := *a
+		return &c
+	case *ops.FusedRotaryAttrs:
+		c := *a
+		return &c
+	}
+	return attrs
+}
+
+// joinRotaries turns queries and keys that lie side by side in one value together. The
+// values behind them pass, so that Attention reads one value.
+func joinRotaries(e *edit, n *ir.Node) bool {
+	q, k := def(n.Inputs[0], "moec::Rotary"), def(n.Inputs[1], "moec::Rotary")
+	if q == nil || k == nil || q == k || !slices.Equal(q.Inputs, k.Inputs) || !e.g.OnlyUse(n.Inputs[0]) || !e.g.OnlyUse(n.Inputs[1]) {
+		return false
+	}
+	r, s, x := *q.Attrs.(*ops.FusedRotaryAttrs), k.Attrs.(*ops.FusedRotaryAttrs), q.Inputs[0]
 	a := *n.Attrs.(*ops.FusedAttentionAttrs)
-	for _, j := range operands {
-		at := []*int64{&a.QOffset, &a.KOffset, &a.VOffset}[j]
-		*at += begin[n.Inputs[j].Def]
-		e.g.SetInput(n, j, y)
+	if r.Layout != ops.LayoutBSD || s.Layout != ops.LayoutBSD || r.HeadDim != s.HeadDim || r.RotaryDim != s.RotaryDim ||
+		r.Interleaved != s.Interleaved || r.Tail != 0 || s.Tail != 0 || r.Offset+r.Heads*r.HeadDim != s.Offset ||
+		r.Heads != a.Heads || s.Heads != a.KVHeads || len(n.Inputs) > 3 && n.Inputs[3] == x {
+		return false
+	}
+	r.Heads += s.Heads
+	r.OutLayout = ops.LayoutBSD
+	withValues := n.Inputs[2] == x && a.VLayout == ops.LayoutBSD && a.VOffset == r.Offset+r.Heads*r.HeadDim
+	if withValues {
+		r.Tail = a.KVHeads * a.VHeadDim
+	}
+	y := e.addAttrs(q.Op, &r, q.Inputs, nodes(q, k), 1).Outputs[0]
+	a.QLayout, a.QOffset, a.KLayout, a.KOffset = ops.LayoutBSD, 0, ops.LayoutBSD, a.Heads*a.HeadDim
+	e.g.SetInput(n, 0, y)
+	e.g.SetInput(n, 1, y)
+	if withValues {
+		a.VOffset = r.Heads * r.HeadDim
+		e.g.SetInput(n, 2, y)
 	}
 	n.Attrs = &a
 	e.changed = true
