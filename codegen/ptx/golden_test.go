@@ -30,7 +30,6 @@ type golden struct {
 		Dropout        float64
 		SinkhornNIters int `json:"sinkhorn_n_iters"`
 	}
-	t     testing.TB
 	shape map[string][]int
 	data  map[string][]float32
 }
