@@ -10,6 +10,7 @@ package cuda
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/seed-c851cfd2/moec/codegen/plan"
 	"github.com/seed-c851cfd2/moec/codegen/ptx"
@@ -49,7 +50,8 @@ type Lowering struct {
 	float   tensor.DType // what f32 is stored as
 	math    ptx.Math
 	dims    *symbols
-	host    map[*ir.Value]bool // known when shapes are, or of a shape that data decides
+	host    map[*ir.Value]bool // known when shapes are
+	open    map[*ir.Value]bool // of a shape that data decides
 	choices map[*ir.Node]*Choice
 	stored  map[storedKey]*plan.Const
 }
@@ -69,7 +71,7 @@ func Lower(g *ir.Graph, t plan.Target) (*Lowering, error) {
 		return nil, err
 	}
 	l := &Lowering{
-		g: g, planner: ptx.Planner{GPU: gpu}, target: t, host: map[*ir.Value]bool{},
+		g: g, planner: ptx.Planner{GPU: gpu}, target: t, host: map[*ir.Value]bool{}, open: map[*ir.Value]bool{},
 		choices: map[*ir.Node]*Choice{}, stored: map[storedKey]*plan.Const{},
 	}
 	switch t.Precision {
@@ -152,8 +154,8 @@ func hostChoice(reason string) *Choice {
 	return &Choice{Kernel: plan.KernelRef, Note: HostNote + reason}
 }
 
-// settle finds the values that the host computes anyway: those that follow from shapes alone, once per set of
-// input shapes, and those whose own shape only the data decides.
+// settle finds the values that the host computes: those that follow from shapes alone, once per set of input
+// shapes, and those whose own shape only the data decides.
 func (l *Lowering) settle() {
 	for _, n := range l.g.Nodes {
 		known := !n.Op.Random && len(n.Subgraphs) == 0
@@ -168,8 +170,38 @@ func (l *Lowering) settle() {
 					l.host[v] = true
 				}
 			}
+			continue
+		}
+		if l.opens(n) {
+			for _, v := range n.Outputs {
+				if v != nil {
+					l.open[v] = true
+				}
+			}
 		}
 	}
+}
+
+// opens reports a node whose outputs have shapes that only the data decides: launches are bound before the data is
+// there.
+func (l *Lowering) opens(n *ir.Node) bool {
+	if len(n.Subgraphs) > 0 || n.Is("NonZero", "Unique", "Compress", "NonMaxSuppression", "StringSplit") {
+		return true
+	}
+	for i, v := range n.Inputs {
+		if v == nil {
+			continue
+		}
+		if l.open[v] {
+			return true
+		}
+		sizes := i > 0 && n.Is("Reshape", "Expand", "Tile", "Slice", "Pad", "Resize", "TopK", "OneHot", "Split", "Squeeze", "Unsqueeze") ||
+			n.Is("ConstantOfShape", "Range") || strings.HasPrefix(n.Op.Name, "Reduce") && i > 0
+		if sizes && !v.IsConst() && !l.host[v] {
+			return true
+		}
+	}
+	return false
 }
 
 func (l *Lowering) onHost(n *ir.Node) bool {
@@ -177,7 +209,7 @@ func (l *Lowering) onHost(n *ir.Node) bool {
 		return true
 	}
 	for _, v := range n.Outputs {
-		if v != nil && l.host[v] {
+		if v != nil && (l.host[v] || l.open[v]) {
 			return true
 		}
 	}
@@ -187,6 +219,11 @@ func (l *Lowering) onHost(n *ir.Node) bool {
 func (l *Lowering) hostReason(n *ir.Node) string {
 	if len(n.Subgraphs) > 0 {
 		return HostNote + "control flow that data decides"
+	}
+	for _, v := range n.Outputs {
+		if v != nil && l.open[v] {
+			return HostNote + "the data decides a shape"
+		}
 	}
 	return "follows from shapes"
 }
