@@ -51,7 +51,7 @@ func (a *app) convertCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVarP(&c.out, "output", "o", "", "the ONNX file to write")
 	f.StringVar(&c.opt.To, "to", convert.ToSigmaMoE, "sigma-moe, pkm or topk")
-	f.IntVar(&c.opt.Experts, "experts", 0, "experts per MLP (default: experts of about 16 units)")
+	f.IntVar(&c.opt.Experts, "experts", 0, "experts per MLP (default: experts of about 16 units, fewer in small MLPs)")
 	f.IntVar(&c.opt.K, "k", 0, "experts (sigma-moe) or units (topk, pkm) kept per token (default: by --keep)")
 	f.Float64Var(&c.opt.Keep, "keep", 0.25, "share of the hidden units kept per token")
 	f.StringArrayVar(&c.opt.Exclude, "exclude", nil, "leave the MLP with this node name as it is")

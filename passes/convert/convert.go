@@ -248,7 +248,7 @@ func (c *conversion) sizes(n *ir.Node) (mlpPlan, error) {
 		}
 	case ToSigmaMoE:
 		if p.experts == 0 {
-			p.experts = defaultExperts(hidden)
+			p.experts = defaultExperts(hidden, c.o.Keep)
 		}
 		if hidden%p.experts != 0 {
 			return p, fmt.Errorf("%w: %d hidden units are not divisible among %d experts%s", ir.ErrShape, hidden, p.experts, hint)
@@ -266,11 +266,11 @@ func (c *conversion) sizes(n *ir.Node) (mlpPlan, error) {
 func share(keep float64, n int) int { return max(1, int(math.Round(keep*float64(n)))) }
 
 // defaultExperts divides the hidden units into experts of 16 where that goes, else of
-// the nearest size that does.
-func defaultExperts(hidden int) int {
-	best := 1
-	for g := 1; g <= hidden; g++ {
-		if hidden%g == 0 && math.Abs(math.Log(float64(g)/16)) < math.Abs(math.Log(float64(hidden/best)/16)) {
+// the nearest size that does; small MLPs get as many as a share of keep needs.
+func defaultExperts(hidden int, keep float64) int {
+	best := hidden // experts of one unit serve every share
+	for g := 2; g <= hidden; g++ {
+		if hidden%g == 0 && keep*float64(hidden/g) >= 1 && math.Abs(math.Log(float64(g)/16)) < math.Abs(math.Log(float64(hidden/best)/16)) {
 			best = hidden / g
 		}
 	}
