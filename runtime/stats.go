@@ -12,6 +12,7 @@ type Stats struct {
 	Bytes       int64 // operands and results that must move at least once
 	ArenaBytes  int64 // memory of intermediate values
 	WeightBytes int64 // constants as stored
+	PackedBytes int64 // of them, the matrices that are packed for products
 	Steps       int   // steps that run
 }
 
@@ -32,6 +33,11 @@ func StatsOf(p *plan.Program, ins []*tensor.Tensor) (Stats, error) {
 	}
 	_, size := in.layout()
 	st := Stats{ArenaBytes: int64(size), WeightBytes: p.WeightBytes(), Steps: len(in.Steps)}
+	for _, c := range p.Consts {
+		if c.Layout != "" && c.Data != nil {
+			st.PackedBytes += int64(len(c.Data.Bytes()))
+		}
+	}
 	for pos, si := range in.Steps {
 		if in.Dynamic[pos] {
 			continue

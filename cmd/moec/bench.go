@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/seed-c851cfd2/moec/ir/tensor"
+	rt "github.com/seed-c851cfd2/moec/runtime"
 )
 
 type benchArgs struct {
@@ -48,6 +49,9 @@ func (a *app) benchCommand() *cobra.Command {
 	return cmd
 }
 
+// peakTime is how long each peak of the machine is measured.
+const peakTime = 100 * time.Millisecond
+
 // benchResult is one row.
 type benchResult struct {
 	File         string  `json:"file"`
@@ -59,10 +63,14 @@ type benchResult struct {
 	P99          float64 `json:"p99_ms"`
 	TokensPerSec float64 `json:"tokens_per_s"`
 	GFLOPs       float64 `json:"gflops"`
-	PeakShare    float64 `json:"peak_share,omitempty"`
-	ArenaBytes   int64   `json:"arena_bytes"`
-	WeightBytes  int64   `json:"weight_bytes"`
-	AllocsPerRun float64 `json:"allocs_per_run"`
+	// Peaks are what the machine does at most; the shares are of the fastest run: its
+	// multiply-adds of the peak, and the packed weights, read once, of the bandwidth.
+	Peaks        *rt.Peaks `json:"peaks,omitempty"`
+	PeakShare    float64   `json:"peak_share,omitempty"`
+	ReadShare    float64   `json:"read_share,omitempty"`
+	ArenaBytes   int64     `json:"arena_bytes"`
+	WeightBytes  int64     `json:"weight_bytes"`
+	AllocsPerRun float64   `json:"allocs_per_run"`
 }
 
 func (a *app) bench(ctx context.Context, b benchArgs) error {
@@ -136,6 +144,15 @@ func (a *app) bench(ctx context.Context, b benchArgs) error {
 		}
 		r.ArenaBytes, r.WeightBytes = st.ArenaBytes, st.WeightBytes
 		r.GFLOPs = float64(st.FLOPs) / r.P50 / 1e6
+		if cs, ok := sub.s.(*rt.Session); ok {
+			peaks, err := cs.Peaks(sub.ins, peakTime)
+			if err != nil {
+				return err
+			}
+			r.Peaks = &peaks
+			r.PeakShare = float64(st.FLOPs) / r.Min / 1e6 / peaks.Packed
+			r.ReadShare = float64(st.PackedBytes) / r.Min / 1e6 / peaks.Read
+		}
 		r.TokensPerSec = float64(tokens(sub.ins)) / r.P50 * 1e3
 		results[i] = *r
 	}
@@ -148,7 +165,16 @@ func (a *app) bench(ctx context.Context, b benchArgs) error {
 		fmt.Fprintf(w, "%s\t%d\t%d\t%.3f\t%.3f\t%.3f\t%.3f\t%.0f\t%.1f\t%.1f\t%.1f\t%.0f\t\n", r.File, r.Threads, r.Runs,
 			r.Min, r.P50, r.P90, r.P99, r.TokensPerSec, r.GFLOPs, float64(r.ArenaBytes)/1e6, float64(r.WeightBytes)/1e6, r.AllocsPerRun)
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for _, r := range results {
+		if p := r.Peaks; p != nil {
+			fmt.Fprintf(a.out, "%s: fastest run at %.0f%% of the %s peak of %.0f GFLOP/s, its packed weights at %.0f%% of %.0f GB/s (reading %.0f MB)\n",
+				r.File, 100*r.PeakShare, p.Precision, p.Packed, 100*r.ReadShare, p.Read, float64(p.ReadBytes)/1e6)
+		}
+	}
+	return nil
 }
 
 // tokens counts the positions of the first input with a batch and a length: [rows,

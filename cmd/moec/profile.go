@@ -32,7 +32,8 @@ func (a *app) profileCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "profile MODEL --in NAME=rand:SHAPE ...",
 		Short: "Show where the time goes, node by node under your names",
-		Long: "profile times each step of the plan. Sums of node times do not compare two models: use moec bench\n" +
+		Long: "profile times each step of the plan, beside the least time that the machine's peak and bandwidth\n" +
+			"(measured here) allow it. Sums of node times do not compare two models: use moec bench\n" +
 			"for that. --trace writes events that https://ui.perfetto.dev opens.",
 		Args: exactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -92,19 +93,48 @@ func (a *app) profile(ctx context.Context, p profileArgs) error {
 		}
 		a.logf("trace: %s (open it at https://ui.perfetto.dev)", p.trace)
 	}
+	var roof map[*plan.Step]time.Duration
+	if cs, ok := s.(*rt.Session); ok {
+		peaks, err := cs.Peaks(ins, peakTime)
+		if err != nil {
+			return err
+		}
+		if roof, err = cs.Roof(ins, peaks); err != nil {
+			return err
+		}
+		a.logf("roof: %.0f GFLOP/s (f32), %.0f GFLOP/s (%s weights), %.0f GB/s reading %.0f MB", peaks.F32, peaks.Packed, peaks.Precision, peaks.Read, float64(peaks.ReadBytes)/1e6)
+	}
 	sort.SliceStable(order, func(i, j int) bool { return took[order[i]] > took[order[j]] })
 	w := tabwriter.NewWriter(a.out, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "ms\tshare\tkernel\top\tnodes")
+	fmt.Fprintln(w, "ms\tshare\troof ms\tof roof\tkernel\top\tnodes")
 	for i, st := range order {
 		if p.top > 0 && i == p.top {
-			fmt.Fprintf(w, "\t\t\t\t(%d more steps; --top 0 shows all)\n", len(order)-i)
+			fmt.Fprintf(w, "\t\t\t\t\t\t(%d more steps; --top 0 shows all)\n", len(order)-i)
 			break
 		}
 		ms := float64(took[st].Nanoseconds()) / 1e6 / float64(p.runs)
-		fmt.Fprintf(w, "%.3f\t%.1f%%\t%s\t%s\t%s\n", ms, 100*float64(took[st])/float64(total), st.Kernel, st.Op, strings.Join(st.Origin, " "))
+		fmt.Fprintf(w, "%.3f\t%.1f%%\t%s\t%s\t%s\t%s\n", ms, 100*float64(took[st])/float64(total), ofRoof(roof, st, ms), st.Kernel, st.Op, strings.Join(st.Origin, " "))
 	}
-	fmt.Fprintf(w, "%.3f\t100%%\ttotal\t\t%d steps\n", float64(total.Nanoseconds())/1e6/float64(p.runs), len(order))
+	least := 0.0
+	for _, d := range roof {
+		least += float64(d.Nanoseconds()) / 1e6
+	}
+	ms := float64(total.Nanoseconds()) / 1e6 / float64(p.runs)
+	fmt.Fprintf(w, "%.3f\t100%%\t%s\ttotal\t\t%d steps\n", ms, shareOf(least, ms, roof != nil), len(order))
 	return w.Flush()
+}
+
+// ofRoof is the predicted time of a step, and its share of the measured one.
+func ofRoof(roof map[*plan.Step]time.Duration, st *plan.Step, ms float64) string {
+	d, ok := roof[st]
+	return shareOf(float64(d.Nanoseconds())/1e6, ms, ok)
+}
+
+func shareOf(least, ms float64, known bool) string {
+	if !known || ms == 0 {
+		return "-\t-"
+	}
+	return fmt.Sprintf("%.3f\t%.0f%%", least, 100*least/ms)
 }
 
 func writeTrace(ctx context.Context, s runner, ins, outs []*tensor.Tensor, path string) error {

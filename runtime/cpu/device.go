@@ -83,6 +83,9 @@ func (d *Device) Bind(b *Binding) (Bound, error) {
 	return k.Bind(b)
 }
 
+// Workers is the number of threads.
+func (d *Device) Workers() int { return d.pool.Workers() }
+
 // Close stops the device's workers.
 func (d *Device) Close() { d.pool.Close() }
 
