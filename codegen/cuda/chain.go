@@ -51,6 +51,7 @@ type chainBuilder struct {
 	reads  []*read
 	prog   ptx.Program
 	number map[*ir.Value]int
+	half   int // where a rotation cuts the last dimension; 0 without one
 }
 
 // read is an input of the launch.
@@ -58,6 +59,7 @@ type read struct {
 	source *ir.Value
 	view   ptx.View
 	dt     tensor.DType
+	turned bool // the halves of the last dimension change places
 	index  int
 	scalar *float64 // a constant of one element, in the program itself
 }
@@ -90,6 +92,9 @@ func (c *chainBuilder) build(root *ir.Value, out ptx.View) (*ptx.Kernel, []Opera
 	}
 	c.prog.Out(v, dt)
 	e.Prog = c.prog
+	if c.half > 0 {
+		c.cut(&e)
+	}
 	k, err := e.Kernel()
 	if err != nil {
 		return nil, nil, decline("%v", err)
@@ -125,10 +130,16 @@ func (c *chainBuilder) grow(root *ir.Value) {
 		again = false
 		for n := range c.copyInside() {
 			for _, v := range operandsOf(n) {
-				if v == nil || v.Def == nil || c.inside[v.Def] || elementwise(v.Def) == nil || !c.free(v.Def, nil) || !c.same(v) || !c.onlyInside(v) || c.width() >= maxInputs {
+				if v == nil || v.Def == nil || c.inside[v.Def] || elementwise(v.Def) == nil && !c.turns(v.Def) || !c.free(v.Def, nil) || !c.same(v) || !c.onlyInside(v) || c.width() >= maxInputs {
 					continue
 				}
 				c.inside[v.Def] = true
+				if c.turns(v.Def) {
+					c.half, _ = c.l.rotation(v.Def)
+					for _, m := range rotationNodes(v.Def) {
+						c.inside[m] = true
+					}
+				}
 				again = true
 			}
 		}
@@ -197,6 +208,9 @@ func (c *chainBuilder) collect(v *ir.Value) error {
 	if v == nil || c.views[v] != nil {
 		return nil
 	}
+	if v.Def != nil && c.inside[v.Def] && v.Def.Is("Concat") {
+		return c.collectTurned(v)
+	}
 	if v.Def != nil && c.inside[v.Def] && elementwise(v.Def) != nil {
 		for _, in := range operandsOf(v.Def) {
 			if err := c.collect(in); err != nil {
@@ -225,7 +239,7 @@ func (c *chainBuilder) collect(v *ir.Value) error {
 	}
 	r.view, r.source, r.dt = view, source, dt
 	for _, o := range c.reads {
-		if o.source == source && sameView(o.view, view) {
+		if o.source == source && !o.turned && sameView(o.view, view) {
 			c.views[v] = o
 			return nil
 		}
@@ -254,15 +268,15 @@ func operandsOf(n *ir.Node) []*ir.Value {
 	return n.Inputs
 }
 
-// follow walks back over nodes that only move elements; the view is over v's own dimensions.
+// follow walks back over nodes that only move elements, whoever else reads them: a node that everybody reads through
+// needs no launch (see Lower). The view is over v's own dimensions.
 func (c *chainBuilder) follow(v *ir.Value) (ptx.View, *ir.Value, error) {
 	n := v.Def
-	mine := n != nil && isMove(n) && len(n.Outputs) == 1 && !n.Is("Concat") && (len(v.Users()) == 1 && c.free(n, nil) || c.rootMove(v))
-	if mine {
+	root := n != nil && c.rootMove(v)
+	if n != nil && isMove(n) && len(n.Outputs) == 1 && !n.Is("Concat") && (root || c.free(n, nil)) {
 		if view, err := c.through(n); err == nil {
-			c.inside[n] = true
 			return view.view, view.source, nil
-		} else if c.rootMove(v) {
+		} else if root {
 			return ptx.View{}, nil, err
 		}
 	}
@@ -282,9 +296,8 @@ func (c *chainBuilder) through(n *ir.Node) (*read, error) {
 	}
 	in := n.Inputs[0]
 	view, source := ptx.Contiguous(c.l.dims.of(in)), in
-	if d := in.Def; d != nil && isMove(d) && len(d.Outputs) == 1 && !d.Is("Concat") && len(in.Users()) == 1 && c.free(d, nil) {
+	if d := in.Def; d != nil && isMove(d) && len(d.Outputs) == 1 && !d.Is("Concat") && c.free(d, nil) {
 		if r, err := c.through(d); err == nil {
-			c.inside[d] = true
 			view, source = r.view, r.source
 		}
 	}
@@ -325,6 +338,10 @@ func (c *chainBuilder) emit(v *ir.Value) (int, error) {
 	}
 	if r := c.views[v]; r != nil {
 		out := r.index
+		if r.turned { // the first half of the result is the second half, negated
+			first := c.prog.Do("lt", c.prog.DoC(ptx.Coord, []float64{float64(len(c.shape) - 1)}), c.prog.DoC("constint", []float64{1}))
+			out = c.prog.Do("where", first, c.prog.Do("neg", out), out)
+		}
 		if r.scalar != nil {
 			switch v.Type.DType {
 			case tensor.F32:

@@ -52,6 +52,7 @@ type Lowering struct {
 	dims    *symbols
 	host    map[*ir.Value]bool // known when shapes are
 	open    map[*ir.Value]bool // of a shape that data decides
+	read    map[*ir.Value]bool // values that something needs in memory
 	choices map[*ir.Node]*Choice
 	stored  map[storedKey]*plan.Const
 }
@@ -71,7 +72,7 @@ func Lower(g *ir.Graph, t plan.Target) (*Lowering, error) {
 		return nil, err
 	}
 	l := &Lowering{
-		g: g, planner: ptx.Planner{GPU: gpu}, target: t, host: map[*ir.Value]bool{}, open: map[*ir.Value]bool{},
+		g: g, planner: ptx.Planner{GPU: gpu}, target: t, host: map[*ir.Value]bool{}, open: map[*ir.Value]bool{}, read: map[*ir.Value]bool{},
 		choices: map[*ir.Node]*Choice{}, stored: map[storedKey]*plan.Const{},
 	}
 	switch t.Precision {
@@ -94,13 +95,32 @@ func Lower(g *ir.Graph, t plan.Target) (*Lowering, error) {
 		if l.choices[n] != nil {
 			continue
 		}
+		if l.readThrough(n) {
+			l.choices[n] = &Choice{Kernel: plan.KernelInside, Note: "read through strides"}
+			continue
+		}
 		c, err := l.choose(n, rules)
 		if err != nil {
 			return nil, ir.NodeError(n, err)
 		}
 		l.choices[n] = c
+		if c.Kernel != plan.KernelLaunch {
+			for _, v := range n.Inputs {
+				l.read[v] = true
+			}
+		}
 	}
 	return l, nil
+}
+
+// readThrough reports a node that only moves elements and whose output no launch, view or host step reads: they all
+// read its input through strides.
+func (l *Lowering) readThrough(n *ir.Node) bool {
+	if !isMove(n) || n.Is("Concat") || len(n.Outputs) != 1 || l.onHost(n) {
+		return false
+	}
+	v := n.Outputs[0]
+	return len(v.Users()) > 0 && !l.read[v] && !l.g.IsOutput(v)
 }
 
 // Choice is what is done with a node.
@@ -294,6 +314,7 @@ func (l *Lowering) operand(v *ir.Value) (Operand, error) {
 		if _, err := l.storage(v.Type.DType); err != nil {
 			return Operand{}, err
 		}
+		l.read[v] = true
 		return Operand{Value: v}, nil
 	}
 	c, err := l.constant(v)
