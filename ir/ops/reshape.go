@@ -212,5 +212,18 @@ func leftOver(in, out []ir.Dim, free int) ir.Dim {
 			div = ir.MulDim(div, d)
 		}
 	}
+	// Numbers divide numbers: a dim that no product can name, such as a sum, stays whole.
+	known := ir.Known(1)
+	var open []ir.Dim
+	for _, d := range left {
+		if d.IsKnown() {
+			known = ir.MulDim(known, d)
+		} else {
+			open = append(open, d)
+		}
+	}
+	if len(open) == 1 && div.IsKnown() && div.Size > 0 && known == div {
+		return open[0]
+	}
 	return ir.DivDim(prodDims(left), div)
 }
