@@ -43,6 +43,8 @@ type Conv struct {
 // worker is what a thread keeps from panel to panel.
 type worker struct {
 	segs [layout.NR]seg
+	at   [1]int     // one tap of weight 1, for residuals
+	one  [1]float32 // and its weight
 	b    layout.Matrix
 	mul  gemm.Block
 }
@@ -113,7 +115,7 @@ func (v *Conv) plan(workers int) {
 
 func (v *Conv) sizes(workers int) (padded, packed int) {
 	if !v.grid.plain {
-		padded = (v.images*v.c*v.grid.size + 16 + 15) &^ 15
+		padded = (v.images*v.c*v.grid.size + 15) &^ 15
 	}
 	if v.apart {
 		return padded, v.images * v.groups * v.packedLen(v.panels)
@@ -142,6 +144,9 @@ func (v *Conv) Run(r pool.Runner, scratch []float32) error {
 	v.padded, v.packed = scratch[:padded], scratch[padded:]
 	if len(v.workers) < workers {
 		v.workers = make([]worker, workers)
+		for i := range v.workers {
+			v.workers[i].one[0] = 1
+		}
 	}
 	for v.image = 0; v.image < v.n; v.image += v.images {
 		v.batch = min(v.images, v.n-v.image)
@@ -173,7 +178,7 @@ func (v *Conv) Do(i, w int) {
 	switch v.phase {
 	case phasePad:
 		at := (v.image*v.c + i) * g.in
-		g.fill(v.padded[i*g.size:(i+1)*g.size], v.X[at:at+g.in], 0)
+		g.fill(v.kernels, v.padded[i*g.size:(i+1)*g.size], v.X[at:at+g.in], 0)
 	case phasePack:
 		ig, p := i/v.panels, i%v.panels
 		v.pack(v.packed[v.packedLen(i):v.packedLen(i+1)], ig, p, &v.workers[w])
@@ -214,12 +219,9 @@ func (v *Conv) multiply(packed []float32, ig, c0, c1, m0, m1 int, w *worker) {
 				bias = v.Bias[o]
 			}
 			if v.Residual == nil {
-				set(row, bias)
-				continue
-			}
-			res := v.Residual[(img*v.m+o)*area+c0:][:c1-c0]
-			for i, r := range res {
-				row[i] = bias + r
+				v.kernels.sumTaps(row, nil, nil, nil, bias)
+			} else {
+				v.kernels.sumTaps(row, v.Residual[(img*v.m+o)*area+c0:], w.at[:], w.one[:], bias)
 			}
 		}
 	}

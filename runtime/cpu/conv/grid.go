@@ -105,7 +105,7 @@ func (g *grid) base(d, h int) int {
 }
 
 // fill copies a plane of the input into its grid.
-func (g *grid) fill(dst, src []float32, pad float32) {
+func (g *grid) fill(k *Kernels, dst, src []float32, pad float32) {
 	a, b, w := g.axes[0], g.axes[1], g.axes[2]
 	for d := range g.depth[0] {
 		for h := range g.depth[1] {
@@ -116,6 +116,10 @@ func (g *grid) fill(dst, src []float32, pad float32) {
 				continue
 			}
 			in := src[(id*b.In+ih)*w.In:][:w.In]
+			if w.Stride == 2 && len(g.phases) == 2 && g.phases[1] == 1 {
+				g.pairs(k, row, in, pad)
+				continue
+			}
 			for s, p := range g.phases {
 				out := row[s*g.width : (s+1)*g.width]
 				// Element i is in[p - Pad + i*Stride].
@@ -143,6 +147,29 @@ func (g *grid) fill(dst, src []float32, pad float32) {
 				}
 			}
 		}
+	}
+}
+
+// pairs splits a row into its even and odd elements.
+func (g *grid) pairs(k *Kernels, row, in []float32, pad float32) {
+	p := g.axes[2].Pad
+	even, odd := row[:g.width], row[g.width:]
+	// Elements lo to hi of either phase are both inside.
+	lo := min(max(0, (p+1)/2), g.width)
+	hi := max(lo, min(g.width, (len(in)+p)/2))
+	at := func(i int) float32 {
+		if i -= p; i < 0 || i >= len(in) {
+			return pad
+		}
+		return in[i]
+	}
+	for _, r := range [2][2]int{{0, lo}, {hi, g.width}} {
+		for i := r[0]; i < r[1]; i++ {
+			even[i], odd[i] = at(2*i), at(2*i+1)
+		}
+	}
+	if lo < hi {
+		k.split(even[lo:hi], odd[lo:hi], in[2*lo-p:])
 	}
 }
 

@@ -23,30 +23,8 @@ func (v *Conv) pack(dst []float32, ig, p int, w *worker) {
 	if n < width {
 		clear(dst[:v.k*width])
 	}
-	for range cg {
-		// Copies go eight at a time, over the end of a stretch, where the next stretch
-		// or row overwrites them; in the input's own memory there may be nothing there.
-		over := plane+g.size+8 <= len(src)
-		for _, t := range g.taps {
-			row := dst[:width]
-			dst = dst[width:]
-			if len(segs) == 1 && n == layout.NR {
-				*(*[layout.NR]float32)(row) = *(*[layout.NR]float32)(src[plane+t+segs[0].base:])
-				continue
-			}
-			for _, s := range segs {
-				from := src[plane+t+s.base:]
-				if end := s.at + (s.n+7)&^7; !over || end > width {
-					copy(row[s.at:s.at+s.n], from)
-					continue
-				}
-				to := row[s.at:]
-				for i := 0; i < s.n; i += 8 {
-					*(*[8]float32)(to[i:]) = *(*[8]float32)(from[i:])
-				}
-			}
-		}
-		plane += g.size
+	for _, s := range segs {
+		v.kernels.gather(dst[s.at:], width, src[plane+s.base:], g.taps, cg, g.size, s.n)
 	}
 }
 

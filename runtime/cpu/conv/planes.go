@@ -46,9 +46,9 @@ func NewPlanes(k *Kernels, kind Kind, n, c, mult int, axes [3]Axis, after act.Ki
 		return nil, fmt.Errorf("conv: windows %v are too sparse", axes)
 	}
 	v := &Planes{kernels: k, grid: g, kind: kind, n: n, c: c, mult: mult, act: after}
-	// Rows that follow each other at the grid's own distance are one long row, if what
-	// lies between them is little.
-	if h, w := axes[1], axes[2]; g.area > 0 && axes[0].Out == 1 && h.Stride == 1 && h.Out > 1 && g.row < 2*w.Out+16 {
+	// Short rows that follow each other at the grid's own distance are one long row, if
+	// what lies between them is little.
+	if h, w := axes[1], axes[2]; g.area > 0 && w.Out < 48 && axes[0].Out == 1 && h.Stride == 1 && h.Out > 1 && g.row < 2*w.Out+16 {
 		v.flat = (h.Out-1)*g.row + w.Out
 	}
 	v.ones = make([]float32, len(g.taps))
@@ -96,7 +96,7 @@ func (v *Planes) plane(p int, scratch []float32) {
 		if v.kind == Max {
 			pad = float32(math.Inf(-1))
 		}
-		g.fill(scratch[:g.size], x, pad)
+		g.fill(v.kernels, scratch[:g.size], x, pad)
 		x, scratch = scratch[:g.size], scratch[g.size:]
 	}
 	for j := range v.mult {

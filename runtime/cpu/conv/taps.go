@@ -39,3 +39,24 @@ func reach(x []float32, off []int, n int) {
 		_ = x[o : o+n]
 	}
 }
+
+// gather copies n elements from x[c*plane+off[t]:] for each channel c and tap t to rows
+// of y, stride elements apart; n is at most 32.
+func (k *Kernels) gather(y []float32, stride int, x []float32, off []int, channels, plane, n int) {
+	if channels == 0 || n == 0 || k.gatherVector(y, stride, x, off, channels, plane, n) {
+		return
+	}
+	for c := range channels {
+		for _, o := range off {
+			copy(y[:n], x[c*plane+o:])
+			y = y[min(stride, len(y)):]
+		}
+	}
+}
+
+// split puts x[2i] in a[i] and x[2i+1] in b[i].
+func (k *Kernels) split(a, b, x []float32) {
+	for i := k.splitVector(a, b, x); i < len(a); i++ {
+		a[i], b[i] = x[2*i], x[2*i+1]
+	}
+}

@@ -49,3 +49,38 @@ func maxTapsZ(y *float32, n int, x *float32, off *int, taps int, w *float32, sta
 
 //go:noescape
 func maxTapsY(y *float32, n int, x *float32, off *int, taps int, w *float32, start float32, mask *int32)
+
+//go:noescape
+func gatherZ(y *float32, stride int, x *float32, off *int, taps, channels, plane, n int, mask *int32)
+
+//go:noescape
+func gatherY(y *float32, stride int, x *float32, off *int, taps, channels, plane, n int, mask *int32)
+
+//go:noescape
+func splitY(a, b, x *float32, n int)
+
+func (k *Kernels) gatherVector(y []float32, stride int, x []float32, off []int, channels, plane, n int) bool {
+	f := k.gemm.Features()
+	if !f.AVX2 && !f.AVX512 {
+		return false
+	}
+	_ = y[(channels*len(off)-1)*stride+n-1]
+	reach(x, off, n)
+	reach(x[(channels-1)*plane:], off, n)
+	if f.AVX512 {
+		gatherZ(&y[0], stride, &x[0], &off[0], len(off), channels, plane, n, &lanes[8])
+	} else {
+		gatherY(&y[0], stride, &x[0], &off[0], len(off), channels, plane, n, &lanes[8])
+	}
+	return true
+}
+
+func (k *Kernels) splitVector(a, b, x []float32) int {
+	n := len(a) &^ 7
+	if f := k.gemm.Features(); n == 0 || !f.AVX2 && !f.AVX512 {
+		return 0
+	}
+	_, _ = b[n-1], x[2*n-1]
+	splitY(&a[0], &b[0], &x[0], n)
+	return n
+}

@@ -5,3 +5,9 @@ package conv
 func (k *Kernels) sumVector(y, x []float32, off []int, w []float32, start float32) bool { return false }
 
 func (k *Kernels) maxVector(y, x []float32, off []int, start float32) bool { return false }
+
+func (k *Kernels) gatherVector(y []float32, stride int, x []float32, off []int, channels, plane, n int) bool {
+	return false
+}
+
+func (k *Kernels) splitVector(a, b, x []float32) int { return 0 }
