@@ -46,7 +46,7 @@ type Session struct {
 // build does not have.
 func New(p *plan.Program, opt Options) (*Session, error) {
 	if p.Target.Device != "cpu" && p.Target.Device != "" {
-		return nil, fmt.Errorf("the program is compiled for %q: open it with the device packages, or compile with --target cpu", p.Target.Device)
+		return nil, fmt.Errorf("the program is compiled for %q: run it with --device emu or --device cuda (or package cuda/session), or compile with --target cpu", p.Target.Device)
 	}
 	if opt.Instances <= 0 {
 		opt.Instances = 16
