@@ -26,6 +26,10 @@ func gatherOps() []*ir.Op {
 			MinIn: 2, MaxIn: 2, MinOut: 1, MaxOut: 1,
 			Infer: inferGather,
 			Eval:  evalGather,
+			// What is not picked is not read.
+			Cost: func(c *ir.CostCtx) ir.Cost {
+				return ir.Cost{Bytes: movedBytes(c.Ins[1:], c.Outs) + movedBytes(nil, c.Outs)}
+			},
 		}, anyType, indexTypes),
 		typed(&ir.Op{
 			Name: "GatherElements", Since: 13, Doc: "Each element picked by an index along an axis at its own position.",
