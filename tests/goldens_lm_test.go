@@ -124,7 +124,15 @@ func (m *lmGraph) reshape(x *ir.Value, shape ...int64) *ir.Value {
 	return m.op("Reshape", nil, x, m.ints(shape...))
 }
 
+// norm is LayerNormalization; in f64 written out, for the op's epsilon is an f32 and
+// 1e-5 is none.
 func (m *lmGraph) norm(x *ir.Value, name string) *ir.Value {
+	if m.c.DType == "float64" {
+		mean := func(v *ir.Value) *ir.Value { return m.op("ReduceMean", nil, v, m.ints(-1)) }
+		d := m.op("Sub", nil, x, mean(x))
+		root := m.op("Sqrt", nil, m.op("Add", nil, mean(m.op("Mul", nil, d, d)), m.reals([]float64{1e-5})))
+		return m.op("Add", nil, m.op("Mul", nil, m.op("Div", nil, d, root), m.param(name+".weight")), m.param(name+".bias"))
+	}
 	return m.op("LayerNormalization", []any{"axis", int64(-1), "epsilon", float32(1e-5)}, x, m.param(name+".weight"), m.param(name+".bias"))
 }
 
