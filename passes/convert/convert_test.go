@@ -145,7 +145,7 @@ func TestSameSeedSameModel(t *testing.T) {
 		}
 		return irtext.String(g)
 	}
-	if text(5) != text(5) {
+	if first := text(5); first != text(5) {
 		t.Error("the same seed gives two models")
 	}
 }
