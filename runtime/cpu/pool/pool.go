@@ -64,6 +64,12 @@ var ErrClosed = errors.New("pool: closed")
 // 5-50 us here; between two steps of a small model pass 1-10 us.
 const spin = 30 * time.Microsecond
 
+// sleeping in Pool.running says that the caller waits on done. It lives in the same word
+// as the count, so that only the worker whose own decrement ends the dispatch sees it: a
+// flag beside the count could be read by a worker still on its way out of the dispatch
+// before, which would end the next one early.
+const sleeping = 1 << 30
+
 // Pool is a Runner with threads of its own. Several goroutines may call Run; a
 // call that finds the workers taken runs on its own thread alone.
 type Pool struct {
@@ -74,8 +80,7 @@ type Pool struct {
 
 	task    Task
 	ranges  []pieces     // of each worker, the caller's first
-	running atomic.Int32 // workers that have not finished the dispatch
-	waiting atomic.Bool  // the caller sleeps on done
+	running atomic.Int32 // workers that have not finished the dispatch, plus sleeping
 	failed  atomic.Bool
 	errMu   sync.Mutex
 	err     error
@@ -163,17 +168,17 @@ func (p *Pool) start(w *worker) {
 
 // join waits until no worker is running.
 func (p *Pool) join() {
-	for begin := time.Now(); p.running.Load() != 0; {
-		if time.Since(begin) < spin {
+	for begin := time.Now(); ; {
+		left := p.running.Load()
+		switch {
+		case left == 0:
+			return
+		case time.Since(begin) < spin:
 			pause()
-			continue
-		}
-		p.waiting.Store(true)
-		if p.running.Load() == 0 && p.waiting.CompareAndSwap(true, false) {
+		case p.running.CompareAndSwap(left, left|sleeping):
+			<-p.done
 			return
 		}
-		<-p.done
-		return
 	}
 }
 
@@ -198,7 +203,7 @@ func (p *Pool) loop(i int) {
 			return
 		}
 		p.work(t, i+1)
-		if p.running.Add(-1) == 0 && p.waiting.CompareAndSwap(true, false) {
+		if p.running.Add(-1) == sleeping {
 			p.done <- struct{}{}
 		}
 	}

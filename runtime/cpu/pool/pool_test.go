@@ -160,3 +160,29 @@ func BenchmarkDispatch(b *testing.B) {
 		})
 	}
 }
+
+// slow lets the last worker of a dispatch lag behind the caller's pieces.
+type slow struct{ inside atomic.Int32 }
+
+func (s *slow) Do(i, _ int) {
+	s.inside.Add(1)
+	if i%3 == 0 {
+		time.Sleep(spin + spin/2) // longer than the caller looks before it sleeps
+	}
+	s.inside.Add(-1)
+}
+
+// No piece is under way when Run returns, whichever side sleeps first.
+func TestRunWaitsForEveryWorker(t *testing.T) {
+	p := New(4)
+	defer p.Close()
+	s := &slow{}
+	for i := range 400 {
+		if err := p.Run(2+i%7, s); err != nil {
+			t.Fatal(err)
+		}
+		if n := s.inside.Load(); n != 0 {
+			t.Fatalf("dispatch %d: %d pieces still under way", i, n)
+		}
+	}
+}
