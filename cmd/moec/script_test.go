@@ -26,7 +26,6 @@ func TestScripts(t *testing.T) {
 			e.Setenv("DATA", data)
 			return nil
 		},
-		Condition: nil,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			// exitcode N moec ARGS... runs moec and wants that exit code.
 			"exitcode": func(ts *testscript.TestScript, _ bool, args []string) {
