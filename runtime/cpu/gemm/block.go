@@ -15,7 +15,7 @@ type Block struct {
 
 	B      *layout.Matrix
 	N0, N1 int // columns; N0 a multiple of layout.NR, N1 too or B.N
-	K0, K1 int // range of k; K0 a multiple of B.Precision.PerStep(); all of k for int8
+	K0, K1 int // range of k; K0 a multiple of 32, so that cuts fall between tiles; all of k for int8
 
 	C    Rows // column N0 of B goes to element 0 of each row
 	Bias []float32
@@ -43,6 +43,10 @@ func (k *Kernels) Run(b *Block) {
 		return
 	}
 	p := b.B.Precision
+	if k.variant(p) == amx && b.K1 > b.K0 {
+		k.runAMX(b)
+		return
+	}
 	per := p.PerStep()
 	s0, s1 := b.K0/per, (b.K1+per-1)/per
 	cut := s1 - s0

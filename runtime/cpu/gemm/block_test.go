@@ -60,8 +60,8 @@ func bound(k *Kernels, p layout.Precision, n int, mag, rowMax, colAbs float64) f
 // One block against float64 loops, for every variant and precision, over sizes
 // around the tile's edges, with strides, row lists, cuts of k and of n.
 func TestBlock(t *testing.T) {
-	ms := []int{0, 1, 2, 3, 5, 6, 7, 9, 11, 12, 13, 25}
-	ks := []int{0, 1, 2, 3, 4, 5, 7, 8, 17, 64}
+	ms := []int{0, 1, 2, 3, 5, 6, 7, 9, 11, 12, 13, 16, 17, 25, 31, 32, 33, 65}
+	ks := []int{0, 1, 2, 3, 4, 5, 7, 8, 17, 31, 32, 33, 63, 64, 65, 96, 130}
 	ns := []int{0, 1, 8, 15, 16, 17, 31, 32, 33, 48, 49, 64, 100, 160, 161}
 	trials := 150
 	if testing.Short() {

@@ -26,11 +26,21 @@ import (
 type Kernels struct {
 	feat   isa.Features
 	act    *act.Kernels
-	serial float64 // seconds of work up to which one thread does it alone
+	serial float64       // seconds of work up to which one thread does it alone
+	tiles  chan *amxTile // kept from run to run: a block takes one while it runs
 }
 
 // New picks the kernels that f allows.
-func New(f isa.Features) *Kernels { return &Kernels{feat: f, act: act.New(f), serial: serialTime} }
+func New(f isa.Features) *Kernels {
+	k := &Kernels{feat: f, act: act.New(f), serial: serialTime}
+	if f.AMX {
+		k.tiles = make(chan *amxTile, maxTiles)
+	}
+	return k
+}
+
+// maxTiles bounds the tile states kept, 5 KB each and what gathers needed.
+const maxTiles = 64
 
 // Features returns what the kernels were picked for.
 func (k *Kernels) Features() isa.Features { return k.feat }
@@ -74,10 +84,13 @@ const (
 	avx2
 	avx512
 	avx512dot // VDPBF16PS or VPDPBUSD
+	amx       // TDPBF16PS or TDPBUSD
 )
 
 func (k *Kernels) variant(p layout.Precision) variant {
 	switch {
+	case p != layout.F32 && k.feat.AMX:
+		return amx
 	case p == layout.I8 && k.feat.VNNI, p == layout.BF16 && k.feat.BF16:
 		return avx512dot
 	case p != layout.I8 && k.feat.AVX512:
@@ -91,5 +104,5 @@ func (k *Kernels) variant(p layout.Precision) variant {
 // Variant names the family of micro-kernels that products with matrices of
 // precision p run on, for reports.
 func (k *Kernels) Variant(p layout.Precision) string {
-	return [...]string{"portable", "avx2", "avx512", "avx512dot"}[k.variant(p)]
+	return [...]string{"portable", "avx2", "avx512", "avx512dot", "amx"}[k.variant(p)]
 }

@@ -53,11 +53,19 @@ func (k *Kernels) OperandLen(p layout.Precision, m, n int) int {
 	if !k.converts(p) {
 		return 0
 	}
-	words := p.Steps(n)
+	words := k.words(p, n)
 	if p == layout.I8 {
 		words += 2
 	}
 	return m * words
+}
+
+// words is the distance of converted rows of n elements.
+func (k *Kernels) words(p layout.Precision, n int) int {
+	if k.variant(p) == amx {
+		return amxWords(p.Steps(n))
+	}
+	return p.Steps(n)
 }
 
 // Prepare makes m rows of n elements of x the left side of products with matrices
@@ -79,7 +87,7 @@ func (k *Kernels) Place(p layout.Precision, x Rows, m, n int, scratch []float32)
 	if !k.converts(p) {
 		return Operand{rows: x}
 	}
-	words := p.Steps(n)
+	words := k.words(p, n)
 	o := Operand{data: words32(scratch[:m*words]), words: words}
 	if p == layout.I8 {
 		o.scale = scratch[m*words : m*(words+1)]
@@ -99,7 +107,7 @@ func (k *Kernels) Convert(o *Operand, p layout.Precision, x Rows, n int, gate []
 	}
 	for i := m0; i < m1; i++ {
 		at := x.At(i)
-		row, dst := x.Data[at:at+n], o.data[i*o.words:(i+1)*o.words]
+		row, dst := x.Data[at:at+n], o.data[i*o.words:][:p.Steps(n)]
 		if p == layout.BF16 {
 			k.bf16Row(dst, row)
 			continue

@@ -20,6 +20,7 @@ type Features struct {
 	AVX512 bool // AVX-512 F, BW, DQ and VL
 	BF16   bool // VDPBF16PS; only with AVX512
 	VNNI   bool // VPDPBUSD on 512 bits; only with AVX512
+	AMX    bool // tiles of bf16 and int8, and the system's leave to use them; only with BF16 and VNNI
 }
 
 // levels are the values that Env takes, from least to most. Each caps the
@@ -33,6 +34,7 @@ var levels = []struct {
 	{"avx512", Features{AVX2: true, AVX512: true}},
 	{"avx512vnni", Features{AVX2: true, AVX512: true, VNNI: true}},
 	{"avx512bf16", Features{AVX2: true, AVX512: true, VNNI: true, BF16: true}},
+	{"amx", Features{AVX2: true, AVX512: true, VNNI: true, BF16: true, AMX: true}},
 }
 
 // Levels lists the names that [Cap] accepts, from least to most.
@@ -54,6 +56,7 @@ func (f Features) Cap(level string) (Features, error) {
 				AVX512: f.AVX512 && l.cap.AVX512,
 				BF16:   f.BF16 && l.cap.BF16,
 				VNNI:   f.VNNI && l.cap.VNNI,
+				AMX:    f.AMX && l.cap.AMX,
 			}, nil
 		}
 	}
@@ -73,9 +76,10 @@ func FromEnv() (Features, error) {
 // Preferred drops what the machine has but runs slower than the alternative.
 // Intel's cores take two cycles for a 512-bit VDPBF16PS (87 GFLOP/s measured on
 // Emerald Rapids, where FMA gives 166), so there bf16 weights are widened and
-// multiplied in f32; AMD's Zen 4 and 5 run it at twice the FLOPs of FMA.
+// multiplied in f32; AMD's Zen 4 and 5 run it at twice the FLOPs of FMA. Beside AMX,
+// which multiplies instead, it stands for the conversions.
 func (f Features) Preferred() Features {
-	f.BF16 = f.BF16 && !isIntel()
+	f.BF16 = f.BF16 && (f.AMX || !isIntel())
 	return f
 }
 

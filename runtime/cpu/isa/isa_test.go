@@ -16,7 +16,7 @@ func TestCapNeverAdds(t *testing.T) {
 }
 
 func TestCapLevels(t *testing.T) {
-	all := Features{AVX2: true, AVX512: true, BF16: true, VNNI: true}
+	all := Features{AVX2: true, AVX512: true, BF16: true, VNNI: true, AMX: true}
 	for _, name := range Levels() {
 		f, err := all.Cap(name)
 		if err != nil {

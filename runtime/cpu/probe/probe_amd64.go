@@ -15,6 +15,21 @@ func bf16Z(n int)
 func i8Z(n int)
 
 //go:noescape
+func bf16T(n int, cfg *[64]byte)
+
+//go:noescape
+func i8T(n int, cfg *[64]byte)
+
+// wholeTiles shapes all eight tiles as 16 rows of 64 bytes.
+func wholeTiles() *[64]byte {
+	cfg := &[64]byte{0: 1}
+	for t := range 8 {
+		cfg[16+2*t], cfg[48+t] = 64, 16
+	}
+	return cfg
+}
+
+//go:noescape
 func readZ(x unsafe.Pointer, n int)
 
 //go:noescape
@@ -22,7 +37,12 @@ func readY(x unsafe.Pointer, n int)
 
 // peakLoop is the loop for p and its operations per round.
 func peakLoop(f isa.Features, p layout.Precision) (loop func(n int), ops float64) {
+	cfg := wholeTiles()
 	switch {
+	case p == layout.BF16 && f.AMX:
+		return func(n int) { bf16T(n, cfg) }, 4 * 2 * 16 * 16 * 32
+	case p == layout.I8 && f.AMX:
+		return func(n int) { i8T(n, cfg) }, 4 * 2 * 16 * 16 * 64
 	case p == layout.BF16 && f.BF16:
 		return bf16Z, 12 * 64
 	case p == layout.I8 && f.VNNI:

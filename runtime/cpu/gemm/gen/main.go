@@ -41,6 +41,15 @@ func main() {
 	}
 	write(f, "avx2_amd64.s")
 	f = asmgen.New("amd64", generator)
+	for _, k := range []kind{bf16, i8} {
+		k.amx(f, 2, 2, 1)
+		k.amx(f, 2, 1, 1)
+		k.amx(f, 1, 2, 2)
+		k.amx(f, 1, 2, 1)
+		k.amx(f, 1, 1, 1)
+	}
+	write(f, "amx_amd64.s")
+	f = asmgen.New("amd64", generator)
 	convert(f)
 	write(f, "convert_amd64.s")
 }

@@ -15,6 +15,8 @@ func main() {
 		fn.I("%s", asmgen.VDPBF16PS.RRR("VDPBF16PS", r, 30, 31))
 	})
 	macs(f, "i8Z", "Z", func(fn *asmgen.Func, r int) { fn.I("VPDPBUSD Z31, Z30, Z%d", r) })
+	tiles(f, "bf16T", asmgen.TDPBF16PS)
+	tiles(f, "i8T", asmgen.TDPBUSD)
 	read(f, "readZ", "Z", 64)
 	read(f, "readY", "Y", 32)
 	if err := f.WriteFile("probe_amd64.s"); err != nil {
@@ -54,6 +56,27 @@ func macs(f *asmgen.File, name, class string, op func(fn *asmgen.Func, r int)) {
 	fn.I("DECQ CX")
 	fn.I("JNZ %s", loop)
 	fn.I("VZEROUPPER")
+	fn.I("RET")
+}
+
+// tiles emits n rounds of a multiply-add of whole tiles on each of four accumulators:
+// as many as leave registers for two operands on each side.
+func tiles(f *asmgen.File, name string, op asmgen.TileOp) {
+	fn := f.Func(name, 16, name+" does n rounds of 4 independent multiply-adds of tiles, shaped by the 64 bytes at cfg.")
+	fn.I("MOVQ n+0(FP), CX")
+	fn.I("MOVQ cfg+8(FP), SI")
+	fn.I("%s", asmgen.LoadTileConfig(0, "SI"))
+	for t := range 8 {
+		fn.I("%s", asmgen.TileZero(t))
+	}
+	loop := fn.Label("loop")
+	fn.Mark(loop)
+	for t := range 4 {
+		fn.I("%s", op.RRR(t, 4+t/2, 6+t%2))
+	}
+	fn.I("DECQ CX")
+	fn.I("JNZ %s", loop)
+	fn.I("%s", asmgen.TileRelease())
 	fn.I("RET")
 }
 
