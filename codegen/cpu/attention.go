@@ -1,16 +1,21 @@
 package cpu
 
 import (
+	"github.com/seed-c851cfd2/moec/codegen/plan/layout"
 	"github.com/seed-c851cfd2/moec/ir"
 	"github.com/seed-c851cfd2/moec/ir/tensor"
 )
 
-// attention takes f32 attention of any layout; the mask may be f32 or bool.
-func attention(_ *Selector, n *ir.Node) (Choice, bool) {
+// attention takes f32 attention of any layout; the mask may be f32 or bool. Programs of
+// lower precision multiply in bf16, softmax apart, where the CPU has instructions for it.
+func attention(s *Selector, n *ir.Node) (Choice, bool) {
 	for _, v := range n.Inputs[:3] {
 		if v.Type.DType != tensor.F32 || !v.Type.Ranked {
 			return Choice{}, false
 		}
+	}
+	if s.packed != layout.F32 {
+		return Choice{Kernel: "attention_bf16", Note: "blocks of queries, no score matrix; bf16 products"}, true
 	}
 	return Choice{Kernel: "attention", Note: "blocks of queries, no score matrix"}, true
 }

@@ -3,18 +3,29 @@ package cpu
 import (
 	"fmt"
 
+	"github.com/seed-c851cfd2/moec/codegen/plan/layout"
 	"github.com/seed-c851cfd2/moec/ir"
 	"github.com/seed-c851cfd2/moec/ir/ops"
 	"github.com/seed-c851cfd2/moec/ir/tensor"
 	"github.com/seed-c851cfd2/moec/runtime/cpu/attn"
 )
 
-// bindAttention is moec::Attention in f32.
-func bindAttention(b *Binding) (Bound, error) {
+// attentionAt is moec::Attention on f32 operands, with products at a precision where it
+// has instructions of its own, else in f32.
+func attentionAt(p layout.Precision) func(b *Binding) (Bound, error) {
+	return func(b *Binding) (Bound, error) {
+		if b.Device.gemm.Native(p) {
+			return bindAttention(b, p)
+		}
+		return bindAttention(b, layout.F32)
+	}
+}
+
+func bindAttention(b *Binding, p layout.Precision) (Bound, error) {
 	at := b.Step.Attrs.(*ops.FusedAttentionAttrs)
 	a := &attn.Attention{
 		Kernels: b.Device.gemm, Rows: b.Device.rows, Heads: int(at.Heads), KVHeads: int(at.KVHeads), Dim: int(at.HeadDim), VDim: int(at.VHeadDim),
-		Scale: at.Scale, Causal: at.Causal, NaNToZero: at.NaNToZero,
+		Precision: p, Scale: at.Scale, Causal: at.Causal, NaNToZero: at.NaNToZero,
 	}
 	q, k, v := shapeOf(b.Ins[0]), shapeOf(b.Ins[1]), shapeOf(b.Ins[2])
 	if len(q) == 0 || len(k) == 0 {

@@ -5,6 +5,7 @@ import (
 	"runtime"
 
 	"github.com/seed-c851cfd2/moec/codegen/plan"
+	"github.com/seed-c851cfd2/moec/codegen/plan/layout"
 	"github.com/seed-c851cfd2/moec/ir"
 	"github.com/seed-c851cfd2/moec/ir/tensor"
 	"github.com/seed-c851cfd2/moec/runtime/cpu/conv"
@@ -47,7 +48,8 @@ func table() []*Kernel {
 		{Name: plan.KernelRef, Bind: bindRef},
 		{Name: plan.KernelView, Bind: bindCopy},
 		{Name: "linear", Bind: bindLinear},
-		{Name: "attention", Bind: bindAttention},
+		{Name: "attention", Bind: attentionAt(layout.F32)},
+		{Name: "attention_bf16", Bind: attentionAt(layout.BF16)},
 		{Name: "mlp", Bind: bindMLP},
 		{Name: "moe", Bind: bindMoE},
 		{Name: "topk_mlp", Bind: bindTopKMLP},

@@ -43,6 +43,7 @@ type Mask struct {
 type Attention struct {
 	Kernels        *gemm.Kernels
 	Rows           *rows.Kernels
+	Precision      layout.Precision // of both products: F32, or BF16 where [gemm.Kernels.Native]; softmax is f32
 	Batch          int
 	Heads, KVHeads int // query head h reads key head h / (Heads/KVHeads)
 	Queries, Keys  int
@@ -85,9 +86,10 @@ type state struct {
 }
 
 // queryBlock queries share one pass over the keys: with keyChunk scores of each they
-// take 96 KB, which stays in L2 beside the panels of a head.
+// take 128 KB, which stays in L2 beside the panels of a head. 64 are two calls of the
+// widest tile kernel.
 const (
-	queryBlock = 48
+	queryBlock = 64
 	keyChunk   = 512
 )
 
@@ -125,7 +127,7 @@ func (a *Attention) panels(m mode) (k, v int) {
 	if m == modeStream {
 		keys = min(keys, keyChunk)
 	}
-	return layout.F32.Bytes(a.Dim, keys) / 4, layout.F32.Bytes(keys, a.VDim) / 4
+	return a.Precision.Bytes(a.Dim, keys) / 4, a.Precision.Bytes(keys, a.VDim) / 4
 }
 
 // Scratch is the number of floats that Run takes with a number of workers; the memory
@@ -143,6 +145,9 @@ func (a *Attention) Scratch(workers int) int {
 func (a *Attention) workerFloats(m mode) int {
 	chunk, rows := min(a.Keys, keyChunk), a.rows()
 	n := rows*layout.Cols(chunk) + rows*layout.Cols(a.VDim) + 2*rows
+	n = (n + 15) &^ 15
+	n += a.keyWords()
+	n += max(a.Kernels.OperandLen(a.Precision, rows, a.Dim), a.Kernels.OperandLen(a.Precision, rows, chunk))
 	n = (n + 15) &^ 15
 	if m == modeStream || m == modeWhole {
 		k, v := a.panels(m)
@@ -182,7 +187,7 @@ func (a *Attention) Do(i, worker int) {
 	switch a.mode {
 	case modePack:
 		p := a.packed[i*(nk+nv):]
-		a.pack(i/a.KVHeads, i%a.KVHeads, 0, a.Keys, p[:nk], p[nk:nk+nv])
+		a.pack(i/a.KVHeads, i%a.KVHeads, 0, a.Keys, p[:nk], p[nk:nk+nv], w)
 	case modeAttend:
 		block, bh := i%a.blocks, i/a.blocks
 		b, h := bh/a.Heads, bh%a.Heads
@@ -195,36 +200,11 @@ func (a *Attention) Do(i, worker int) {
 			a.attend(s, b, kv*a.group(), 0, kp, vp, w)
 			return
 		}
-		a.pack(b, kv, 0, a.Keys, kp, vp)
+		a.pack(b, kv, 0, a.Keys, kp, vp, w)
 		for h := kv * a.group(); h < (kv+1)*a.group(); h++ {
 			for block := range a.blocks {
 				a.attend(s, b, h, block, kp, vp, w)
 			}
-		}
-	}
-}
-
-// pack brings keys k0 to k1, transposed, and their values of one head into panels.
-func (a *Attention) pack(b, kv, k0, k1 int, kp, vp []float32) {
-	keys := k1 - k0
-	for p0 := 0; p0 < keys; p0 += layout.NR {
-		width := min(layout.NR, layout.Cols(keys)-p0)
-		panel := kp[p0*a.Dim : (p0+width)*a.Dim]
-		n := min(width, keys-p0)
-		if n < width {
-			clear(panel)
-		}
-		a.Rows.Transpose(panel, width, a.K.Data[a.K.at(b, kv, k0+p0):], a.K.Pos, n, a.Dim)
-	}
-	for p0 := 0; p0 < a.VDim; p0 += layout.NR {
-		width := min(layout.NR, layout.Cols(a.VDim)-p0)
-		panel := vp[p0*keys : (p0+width)*keys]
-		n := min(width, a.VDim-p0)
-		at := a.V.at(b, kv, k0) + p0
-		for s := range keys {
-			dst := panel[s*width:][:width]
-			copy(dst, a.V.Data[at+s*a.V.Pos:][:n])
-			clear(dst[n:])
 		}
 	}
 }
@@ -245,7 +225,7 @@ func (a *Attention) attend(s *state, b, h, block int, kp, vp, w []float32) {
 	sw, vw, most := layout.Cols(chunk), layout.Cols(a.VDim), a.rows()
 	scores, w := w[:most*sw], w[most*sw:]
 	acc, w := w[:most*vw], w[most*vw:]
-	top, sum := w[:most], w[most:2*most]
+	top, sum, w := w[:most], w[most:2*most], w[2*most:]
 	for i := range count {
 		top[i], sum[i] = float32(math.Inf(-1)), 0
 	}
@@ -253,18 +233,18 @@ func (a *Attention) attend(s *state, b, h, block int, kp, vp, w []float32) {
 	if a.Causal { // what the last query sees
 		keys = min(keys, q0+(count-1)*perQuery+1)
 	}
-	s.k = layout.Matrix{Precision: layout.F32, K: a.Dim, N: a.Keys, F32: kp}
-	s.v = layout.Matrix{Precision: layout.F32, K: a.Keys, N: a.VDim, F32: vp}
+	s.k = a.matrix(a.Dim, a.Keys, kp)
+	s.v = a.matrix(a.Keys, a.VDim, vp)
 	for k0 := 0; k0 < keys; k0 += chunk {
 		k1 := min(k0+chunk, keys)
 		first, end := k0, min((k1+layout.NR-1)/layout.NR*layout.NR, a.Keys) // in the panels
 		if stream {
-			a.pack(b, kv, k0, k1, kp, vp)
+			a.pack(b, kv, k0, k1, kp, vp, w)
 			first, end = 0, k1-k0
 			s.k.N, s.v.K = end, end
 		}
 		s.block = gemm.Block{
-			A: a.Kernels.Prepare(layout.F32, q, count, a.Dim, nil, nil),
+			A: a.Kernels.Prepare(a.Precision, q, count, a.Dim, nil, w),
 			M: count, B: &s.k, N0: first, N1: end, K1: a.Dim,
 			C: gemm.Rows{Data: scores, Stride: sw},
 		}
@@ -290,7 +270,7 @@ func (a *Attention) attend(s *state, b, h, block int, kp, vp, w []float32) {
 			}
 		}
 		s.block = gemm.Block{
-			A: a.Kernels.Prepare(layout.F32, gemm.Rows{Data: scores, Stride: sw}, count, k1-k0, nil, nil),
+			A: a.Kernels.Prepare(a.Precision, gemm.Rows{Data: scores, Stride: sw}, count, k1-k0, nil, w),
 			M: count, B: &s.v, N1: a.VDim, K0: first, K1: first + k1 - k0,
 			C: gemm.Rows{Data: acc, Stride: vw}, Add: k0 > 0,
 		}

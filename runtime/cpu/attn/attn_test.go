@@ -7,6 +7,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/seed-c851cfd2/moec/codegen/plan/layout"
 	"github.com/seed-c851cfd2/moec/runtime/cpu/gemm"
 	"github.com/seed-c851cfd2/moec/runtime/cpu/isa"
 	"github.com/seed-c851cfd2/moec/runtime/cpu/pool"
@@ -73,6 +74,26 @@ func reference(a *Attention, b, h, q int) []float64 {
 	return out
 }
 
+// bf16Error bounds what products in bf16 change of a query's output. Rounding q and k
+// moves each score by at most a factor 2^-8 of the magnitudes that it sums up, and so
+// each probability by a factor of e^2d; probabilities and values are rounded by 2^-9
+// each.
+func bf16Error(a *Attention, b, h, q int) float64 {
+	kv := h / (a.Heads / a.KVHeads)
+	var delta, value float64
+	for k := range a.Keys {
+		var mag float64
+		for d := range a.Dim {
+			mag += math.Abs(float64(a.Q.Data[a.Q.at(b, h, q)+d]) * float64(a.K.Data[a.K.at(b, kv, k)+d]))
+		}
+		delta = max(delta, 1.01*0x1p-8*mag*float64(a.Scale))
+		for d := range a.VDim {
+			value = max(value, math.Abs(float64(a.V.Data[a.V.at(b, kv, k)+d])))
+		}
+	}
+	return (math.Expm1(2*delta) + 1.01*0x1p-8) * value
+}
+
 func TestAttentionAgainstDefinition(t *testing.T) {
 	base, err := isa.FromEnv()
 	if err != nil {
@@ -85,6 +106,7 @@ func TestAttentionAgainstDefinition(t *testing.T) {
 			t.Fatal(err)
 		}
 		ks := gemm.New(f)
+		precisions := native(ks)
 		for _, c := range []struct{ batch, heads, kv, sq, sk, d, dv int }{
 			{1, 1, 1, 1, 1, 1, 1},
 			{2, 4, 2, 7, 33, 8, 5},
@@ -97,10 +119,14 @@ func TestAttentionAgainstDefinition(t *testing.T) {
 			{2, 6, 2, 1, 1100, 24, 33},
 			{2, 2, 2, 20, 1030, 9, 8}, // streamed
 		} {
-			for _, kind := range []string{"plain", "causal", "add", "keep", "blind"} {
-				t.Run(fmt.Sprintf("%s/%v/%s", level, c, kind), func(t *testing.T) {
+			for i, kind := range []string{"plain", "causal", "add", "keep", "blind", "plain", "causal", "add", "keep", "blind"} {
+				if i/5 >= len(precisions) {
+					continue
+				}
+				p := precisions[i/5]
+				t.Run(fmt.Sprintf("%s/%v/%v/%s", level, p, c, kind), func(t *testing.T) {
 					a := &Attention{
-						Kernels: ks, Rows: rows.New(f), Batch: c.batch, Heads: c.heads, KVHeads: c.kv, Queries: c.sq, Keys: c.sk, Dim: c.d, VDim: c.dv, Scale: 0.3,
+						Precision: p, Kernels: ks, Rows: rows.New(f), Batch: c.batch, Heads: c.heads, KVHeads: c.kv, Queries: c.sq, Keys: c.sk, Dim: c.d, VDim: c.dv, Scale: 0.3,
 						Q:   View{random(rng, c.batch*c.sq*c.heads*c.d), c.sq * c.heads * c.d, c.d, c.heads * c.d},
 						K:   View{random(rng, c.batch*c.sk*c.kv*c.d), c.sk * c.kv * c.d, c.d, c.kv * c.d},
 						V:   View{random(rng, c.batch*c.kv*c.sk*c.dv), c.kv * c.sk * c.dv, c.sk * c.dv, c.dv},
@@ -136,8 +162,12 @@ func TestAttentionAgainstDefinition(t *testing.T) {
 							for q := range c.sq {
 								want := reference(a, b, h, q)
 								got := a.Out.Data[a.Out.at(b, h, q):]
+								tol := 2e-5
+								if p == layout.BF16 {
+									tol += bf16Error(a, b, h, q)
+								}
 								for d := range want {
-									if e := math.Abs(float64(got[d]) - want[d]); !(e <= 2e-5) && !(got[d] != got[d] && want[d] != want[d]) {
+									if e := math.Abs(float64(got[d]) - want[d]); !(e <= tol) && !(got[d] != got[d] && want[d] != want[d]) {
 										t.Fatalf("(%d,%d,%d,%d) is %v, want %v", b, h, q, d, got[d], want[d])
 									}
 								}
@@ -148,6 +178,14 @@ func TestAttentionAgainstDefinition(t *testing.T) {
 			}
 		}
 	}
+}
+
+// native are the precisions that attention may be asked for.
+func native(ks *gemm.Kernels) []layout.Precision {
+	if ks.Native(layout.BF16) {
+		return []layout.Precision{layout.F32, layout.BF16}
+	}
+	return []layout.Precision{layout.F32}
 }
 
 func run(t *testing.T, a *Attention) {
@@ -165,22 +203,25 @@ func TestQueriesAreIndependent(t *testing.T) {
 	}
 	rng := rand.New(rand.NewPCG(3, 4))
 	const sq, sk, d = 101, 700, 32
-	a := &Attention{
-		Kernels: gemm.New(f), Rows: rows.New(f), Batch: 1, Heads: 1, KVHeads: 1, Queries: sq, Keys: sk, Dim: d, VDim: d, Scale: 0.2,
-		Q: View{random(rng, sq*d), 0, 0, d}, K: View{random(rng, sk*d), 0, 0, d}, V: View{random(rng, sk*d), 0, 0, d},
-		Out: View{make([]float32, sq*d), 0, 0, d},
-	}
-	run(t, a)
-	whole := append([]float32(nil), a.Out.Data...)
-	for q := range sq {
-		one := *a
-		one.Queries = 1
-		one.Q.Data = a.Q.Data[q*d:]
-		one.Out.Data = make([]float32, d)
-		run(t, &one)
-		for j, x := range one.Out.Data {
-			if math.Float32bits(x) != math.Float32bits(whole[q*d+j]) {
-				t.Fatalf("query %d alone gives %v, among others %v", q, x, whole[q*d+j])
+	ks := gemm.New(f)
+	for _, p := range native(ks) {
+		a := &Attention{
+			Precision: p, Kernels: ks, Rows: rows.New(f), Batch: 1, Heads: 1, KVHeads: 1, Queries: sq, Keys: sk, Dim: d, VDim: d, Scale: 0.2,
+			Q: View{random(rng, sq*d), 0, 0, d}, K: View{random(rng, sk*d), 0, 0, d}, V: View{random(rng, sk*d), 0, 0, d},
+			Out: View{make([]float32, sq*d), 0, 0, d},
+		}
+		run(t, a)
+		whole := append([]float32(nil), a.Out.Data...)
+		for q := range sq {
+			one := *a
+			one.Queries = 1
+			one.Q.Data = a.Q.Data[q*d:]
+			one.Out.Data = make([]float32, d)
+			run(t, &one)
+			for j, x := range one.Out.Data {
+				if math.Float32bits(x) != math.Float32bits(whole[q*d+j]) {
+					t.Fatalf("%v: query %d alone gives %v, among others %v", p, q, x, whole[q*d+j])
+				}
 			}
 		}
 	}
@@ -199,34 +240,36 @@ func TestModesAgreeAndDoNotAllocate(t *testing.T) {
 	}
 	seen := map[mode]bool{}
 	for _, c := range []struct{ batch, heads, kv, sq, sk, d int }{{1, 4, 2, 1, 700, 32}, {2, 3, 3, 20, 530, 16}, {1, 3, 3, 100, 90, 32}, {4, 6, 3, 50, 50, 8}} {
-		a := &Attention{
-			Kernels: gemm.New(f), Rows: rows.New(f), Batch: c.batch, Heads: c.heads, KVHeads: c.kv, Queries: c.sq, Keys: c.sk, Dim: c.d, VDim: c.d, Scale: 0.2,
-			Q:   View{random(rng, c.batch*c.sq*c.heads*c.d), c.sq * c.heads * c.d, c.d, c.heads * c.d},
-			K:   View{random(rng, c.batch*c.sk*c.kv*c.d), c.sk * c.kv * c.d, c.d, c.kv * c.d},
-			V:   View{random(rng, c.batch*c.sk*c.kv*c.d), c.sk * c.kv * c.d, c.d, c.kv * c.d},
-			Out: View{make([]float32, c.batch*c.sq*c.heads*c.d), c.sq * c.heads * c.d, c.d, c.heads * c.d},
-		}
-		a.Mask = Mask{Add: random(rng, c.batch*c.sk), Batch: c.sk, Key: 1}
-		var want []float32
-		for _, p := range pools {
-			scratch := aligned(a.Scratch(p.Workers()))
-			once := func() {
-				if err := a.Run(p, scratch); err != nil {
-					t.Fatal(err)
+		for _, prec := range native(gemm.New(f)) {
+			a := &Attention{
+				Precision: prec, Kernels: gemm.New(f), Rows: rows.New(f), Batch: c.batch, Heads: c.heads, KVHeads: c.kv, Queries: c.sq, Keys: c.sk, Dim: c.d, VDim: c.d, Scale: 0.2,
+				Q:   View{random(rng, c.batch*c.sq*c.heads*c.d), c.sq * c.heads * c.d, c.d, c.heads * c.d},
+				K:   View{random(rng, c.batch*c.sk*c.kv*c.d), c.sk * c.kv * c.d, c.d, c.kv * c.d},
+				V:   View{random(rng, c.batch*c.sk*c.kv*c.d), c.sk * c.kv * c.d, c.d, c.kv * c.d},
+				Out: View{make([]float32, c.batch*c.sq*c.heads*c.d), c.sq * c.heads * c.d, c.d, c.heads * c.d},
+			}
+			a.Mask = Mask{Add: random(rng, c.batch*c.sk), Batch: c.sk, Key: 1}
+			var want []float32
+			for _, p := range pools {
+				scratch := aligned(a.Scratch(p.Workers()))
+				once := func() {
+					if err := a.Run(p, scratch); err != nil {
+						t.Fatal(err)
+					}
 				}
-			}
-			once()
-			seen[a.mode] = true
-			if want == nil {
-				want = append(want, a.Out.Data...)
-			}
-			for i, x := range a.Out.Data {
-				if math.Float32bits(x) != math.Float32bits(want[i]) {
-					t.Fatalf("%v, %d workers: element %d is %v, with one worker %v", c, p.Workers(), i, x, want[i])
+				once()
+				seen[a.mode] = true
+				if want == nil {
+					want = append(want, a.Out.Data...)
 				}
-			}
-			if n := testing.AllocsPerRun(5, once); n != 0 {
-				t.Errorf("%v, %d workers: %v allocations per run", c, p.Workers(), n)
+				for i, x := range a.Out.Data {
+					if math.Float32bits(x) != math.Float32bits(want[i]) {
+						t.Fatalf("%v, %d workers: element %d is %v, with one worker %v", c, p.Workers(), i, x, want[i])
+					}
+				}
+				if n := testing.AllocsPerRun(5, once); n != 0 {
+					t.Errorf("%v, %d workers: %v allocations per run", c, p.Workers(), n)
+				}
 			}
 		}
 	}
@@ -244,25 +287,27 @@ func BenchmarkAttention(b *testing.B) {
 	}
 	rng := rand.New(rand.NewPCG(7, 8))
 	for _, c := range []struct{ batch, heads, sq, sk, d int }{{1, 12, 16, 16, 32}, {8, 12, 128, 128, 32}, {1, 12, 512, 512, 64}, {1, 16, 1, 4096, 64}} {
-		b.Run(fmt.Sprintf("b%d_h%d_q%d_k%d_d%d", c.batch, c.heads, c.sq, c.sk, c.d), func(b *testing.B) {
-			w := c.heads * c.d
-			a := &Attention{
-				Kernels: gemm.New(f), Rows: rows.New(f), Batch: c.batch, Heads: c.heads, KVHeads: c.heads, Queries: c.sq, Keys: c.sk, Dim: c.d, VDim: c.d, Scale: 0.2,
-				Q:   View{random(rng, c.batch*c.sq*w), c.sq * w, c.d, w},
-				K:   View{random(rng, c.batch*c.sk*w), c.sk * w, c.d, w},
-				V:   View{random(rng, c.batch*c.sk*w), c.sk * w, c.d, w},
-				Out: View{make([]float32, c.batch*c.sq*w), c.sq * w, c.d, w},
-			}
-			a.Mask = Mask{Add: random(rng, c.batch*c.sk), Batch: c.sk, Key: 1}
-			scratch := aligned(a.Scratch(1))
-			for b.Loop() {
-				if err := a.Run(pool.Serial{}, scratch); err != nil {
-					b.Fatal(err)
+		for _, p := range native(gemm.New(f)) {
+			b.Run(fmt.Sprintf("%v/b%d_h%d_q%d_k%d_d%d", p, c.batch, c.heads, c.sq, c.sk, c.d), func(b *testing.B) {
+				w := c.heads * c.d
+				a := &Attention{
+					Precision: p, Kernels: gemm.New(f), Rows: rows.New(f), Batch: c.batch, Heads: c.heads, KVHeads: c.heads, Queries: c.sq, Keys: c.sk, Dim: c.d, VDim: c.d, Scale: 0.2,
+					Q:   View{random(rng, c.batch*c.sq*w), c.sq * w, c.d, w},
+					K:   View{random(rng, c.batch*c.sk*w), c.sk * w, c.d, w},
+					V:   View{random(rng, c.batch*c.sk*w), c.sk * w, c.d, w},
+					Out: View{make([]float32, c.batch*c.sq*w), c.sq * w, c.d, w},
 				}
-			}
-			sec := b.Elapsed().Seconds() / float64(b.N)
-			b.ReportMetric(4*float64(c.batch*c.sq*c.sk*w)/sec/1e9, "GFLOP/s")
-			b.ReportMetric(8*float64(c.batch*c.sk*w)/sec/1e9, "GB/s")
-		})
+				a.Mask = Mask{Add: random(rng, c.batch*c.sk), Batch: c.sk, Key: 1}
+				scratch := aligned(a.Scratch(1))
+				for b.Loop() {
+					if err := a.Run(pool.Serial{}, scratch); err != nil {
+						b.Fatal(err)
+					}
+				}
+				sec := b.Elapsed().Seconds() / float64(b.N)
+				b.ReportMetric(4*float64(c.batch*c.sq*c.sk*w)/sec/1e9, "GFLOP/s")
+				b.ReportMetric(8*float64(c.batch*c.sk*w)/sec/1e9, "GB/s")
+			})
+		}
 	}
 }

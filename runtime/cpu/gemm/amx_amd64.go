@@ -42,8 +42,8 @@ type amxTile struct {
 	bp      uintptr                 // bytes from panel to panel
 	n       uintptr                 // panels
 	k       uintptr                 // k tiles of the first shape
-	off     uintptr // bytes into rows of C, bias, scale and corr
-	boff    uintptr // bytes into B
+	off     uintptr                 // bytes into rows of C, bias, scale and corr
+	boff    uintptr                 // bytes into B
 	rows    uintptr
 	bias    unsafe.Pointer
 	scale   unsafe.Pointer
@@ -143,7 +143,7 @@ func (t *amxTile) chunk(b *Block, n0, n1, a0, s0, s1, last int) {
 	}
 	for row := 0; row < b.M; row += amxRows {
 		rows := min(amxRows, b.M-row)
-		t.rowsOf(b, row, rows, n0-b.N0, n1-b.N0, a0, s1-s0)
+		t.rowsOf(b, row, rows, n0-b.N0, n1-b.N0, a0, s1-s0, rest <= 0 && p == layout.BF16 && direct&amxStoreDirect != 0)
 		t.off, t.boff = 0, 0
 		if panels > 0 {
 			t.b = wordAt(b.B, 4*(n0*steps+s0*layout.NR), s1-s0)
@@ -166,10 +166,17 @@ func (t *amxTile) chunk(b *Block, n0, n1, a0, s0, s1, last int) {
 	}
 }
 
-// rowsOf points t at rows of A, steps a0 to a0+steps, and at columns c0 to c1 of C.
-func (t *amxTile) rowsOf(b *Block, row, rows, c0, c1, a0, steps int) {
+// rowsOf points t at rows of A, steps a0 to a0+steps, and at columns c0 to c1 of C;
+// direct says that the kernels go from the first row by the stride.
+func (t *amxTile) rowsOf(b *Block, row, rows, c0, c1, a0, steps int, direct bool) {
 	t.rows, t.cs = uintptr(rows), uintptr(4*b.C.Stride)
-	for i := range rows {
+	named := rows
+	if direct { // the rest follows from the stride
+		last := b.C.At(row + rows - 1)
+		_ = b.C.Data[last+c0 : last+c1]
+		named = 1
+	}
+	for i := range named {
 		c := b.C.At(row + i)
 		t.c[i] = unsafe.Pointer(&b.C.Data[c+c0 : c+c1][0])
 	}

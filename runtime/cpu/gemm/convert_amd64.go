@@ -9,7 +9,19 @@ func rangeZ(x *float32, n int) (lo, hi, sum float32)
 func quantizeZ(dst *uint32, x *float32, n int, inv float32, zp int32)
 
 //go:noescape
-func bf16RowZ(dst *uint32, x *float32, n int)
+func bf16RowsZ(dst *uint32, dstStride int, x *float32, xStride, rows, n int)
+
+//go:noescape
+func pairRowsZ(dst *uint32, dstStride int, x *float32, xStride, pairs, n int)
+
+// pairVector is PairBF16 of whole pairs, where the CPU rounds to bf16 itself.
+func (k *Kernels) pairVector(dst []uint32, dstStride int, x []float32, xStride, pairs, n int) bool {
+	if !k.feat.BF16 {
+		return false
+	}
+	pairRowsZ(&dst[0], 4*dstStride, &x[0], 4*xStride, pairs, n)
+	return true
+}
 
 // rowRange is the least and greatest of x and zero, and a sum that is zero if all
 // of x is finite.
@@ -28,10 +40,11 @@ func (k *Kernels) quantizeRow(dst []uint32, x []float32, inv float32, zp int32) 
 	quantizeRow(dst, x, inv, zp)
 }
 
-func (k *Kernels) bf16Row(dst []uint32, x []float32) {
-	if k.feat.BF16 && len(x) > 0 {
-		bf16RowZ(&dst[:(len(x)+1)/2][0], &x[0], len(x))
-		return
+// bf16Vector is RoundBF16 where the CPU rounds to bf16 itself.
+func (k *Kernels) bf16Vector(dst []uint32, dstStride int, x []float32, xStride, rows, n int) bool {
+	if !k.feat.BF16 {
+		return false
 	}
-	bf16Row(dst, x)
+	bf16RowsZ(&dst[0], 4*dstStride, &x[0], 4*xStride, rows, n)
+	return true
 }

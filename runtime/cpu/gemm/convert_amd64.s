@@ -5,6 +5,24 @@
 #include "go_asm.h"
 #include "textflag.h"
 
+DATA interleave<>+0(SB)/4, $0x00100000
+DATA interleave<>+4(SB)/4, $0x00110001
+DATA interleave<>+8(SB)/4, $0x00120002
+DATA interleave<>+12(SB)/4, $0x00130003
+DATA interleave<>+16(SB)/4, $0x00140004
+DATA interleave<>+20(SB)/4, $0x00150005
+DATA interleave<>+24(SB)/4, $0x00160006
+DATA interleave<>+28(SB)/4, $0x00170007
+DATA interleave<>+32(SB)/4, $0x00180008
+DATA interleave<>+36(SB)/4, $0x00190009
+DATA interleave<>+40(SB)/4, $0x001a000a
+DATA interleave<>+44(SB)/4, $0x001b000b
+DATA interleave<>+48(SB)/4, $0x001c000c
+DATA interleave<>+52(SB)/4, $0x001d000d
+DATA interleave<>+56(SB)/4, $0x001e000e
+DATA interleave<>+60(SB)/4, $0x001f000f
+GLOBL interleave<>(SB), RODATA|NOPTR, $64
+
 // rangeZ finds the least and greatest of n floats and zero, and a sum that is
 // zero unless one of them is infinite or NaN.
 TEXT ·rangeZ(SB), NOSPLIT, $8-28
@@ -106,37 +124,108 @@ done3:
 	VZEROUPPER
 	RET
 
-// bf16RowZ rounds n floats to bf16, zero past the end to a whole word.
-TEXT ·bf16RowZ(SB), NOSPLIT, $8-24
-	MOVQ dst+0(FP), DI
-	MOVQ x+8(FP), SI
-	MOVQ n+16(FP), CX
-	SUBQ $16, CX
-	JLT tail2
-loop1:
-	VMOVUPS (SI), Z0
-	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, (DI)
-	ADDQ $64, SI
-	ADDQ $32, DI
-	SUBQ $16, CX
-	JGE loop1
-tail2:
-	ADDQ $16, CX
-	JZ done3
+// bf16RowsZ rounds rows rows of n floats to bf16, zero past the end of a row to a whole
+// word. Rows are dstStride and xStride bytes apart.
+TEXT ·bf16RowsZ(SB), NOSPLIT, $8-48
+	MOVQ dst+0(FP), R8
+	MOVQ dstStride+8(FP), R9
+	MOVQ x+16(FP), R10
+	MOVQ xStride+24(FP), R11
+	MOVQ rows+32(FP), R12
+	MOVQ n+40(FP), R13
+	MOVQ R13, CX
+	ANDQ $15, CX
 	MOVL $1, AX
 	SHLL CX, AX
 	DECL AX
 	KMOVW AX, K1
-	VMOVUPS.Z (SI), K1, Z0
-	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
 	INCL CX
 	SHRL $1, CX
 	MOVL $1, AX
 	SHLL CX, AX
 	DECL AX
+	KMOVW AX, K2
+row1:
+	MOVQ R8, DI
+	MOVQ R10, SI
+	MOVQ R13, CX
+	SUBQ $16, CX
+	JLT tail3
+loop2:
+	VMOVUPS (SI), Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU Y1, (DI)
+	ADDQ $32, DI
+	ADDQ $64, SI
+	SUBQ $16, CX
+	JGE loop2
+tail3:
+	CMPQ CX, $-16
+	JEQ done4
+	VMOVUPS.Z (SI), K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU32 Y1, K2, (DI)
+done4:
+	ADDQ R9, R8
+	ADDQ R11, R10
+	DECQ R12
+	JNZ row1
+	VZEROUPPER
+	RET
+
+// pairRowsZ sets word i of row r of dst to the bf16 of x[2r][i], low, and x[2r+1][i],
+// high. Rows are dstStride and xStride bytes apart.
+TEXT ·pairRowsZ(SB), NOSPLIT, $8-48
+	VMOVDQU32 interleave<>+0(SB), Z4
+	MOVQ dst+0(FP), R8
+	MOVQ dstStride+8(FP), R9
+	MOVQ x+16(FP), R10
+	MOVQ xStride+24(FP), R11
+	MOVQ pairs+32(FP), R12
+	MOVQ n+40(FP), R13
+	MOVQ R13, CX
+	ANDQ $15, CX
+	MOVL $1, AX
+	SHLL CX, AX
+	DECL AX
 	KMOVW AX, K1
-	VMOVDQU32 Y1, K1, (DI)
-done3:
+	INCL CX
+	SHRL $1, CX
+	MOVL $1, AX
+	SHLL CX, AX
+	DECL AX
+	KMOVW AX, K2
+row1:
+	MOVQ R8, DI
+	MOVQ R10, SI
+	LEAQ (R10)(R11*1), DX
+	MOVQ R13, CX
+	SUBQ $16, CX
+	JLT tail3
+loop2:
+	VMOVUPS (SI), Z0
+	VMOVUPS (DX), Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x77; BYTE $0x48; BYTE $0x72; BYTE $0xd0 // VCVTNE2PS2BF16 Z0, Z1, Z2
+	VPERMW Z2, Z4, Z2
+	VMOVDQU32 Z2, (DI)
+	ADDQ $64, DI
+	ADDQ $64, SI
+	ADDQ $64, DX
+	SUBQ $16, CX
+	JGE loop2
+tail3:
+	CMPQ CX, $-16
+	JEQ done4
+	VMOVUPS.Z (SI), K1, Z0
+	VMOVUPS.Z (DX), K1, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x77; BYTE $0x48; BYTE $0x72; BYTE $0xd0 // VCVTNE2PS2BF16 Z0, Z1, Z2
+	VPERMW Z2, Z4, Z2
+	VMOVDQU32 Z2, K1, (DI)
+done4:
+	ADDQ R9, R8
+	ADDQ R11, R10
+	ADDQ R11, R10
+	DECQ R12
+	JNZ row1
 	VZEROUPPER
 	RET

@@ -8,4 +8,6 @@ func (k *Kernels) quantizeRow(dst []uint32, x []float32, inv float32, zp int32) 
 	quantizeRow(dst, x, inv, zp)
 }
 
-func (k *Kernels) bf16Row(dst []uint32, x []float32) { bf16Row(dst, x) }
+func (k *Kernels) bf16Vector([]uint32, int, []float32, int, int, int) bool { return false }
+
+func (k *Kernels) pairVector([]uint32, int, []float32, int, int, int) bool { return false }

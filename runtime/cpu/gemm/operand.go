@@ -105,11 +105,15 @@ func (k *Kernels) Convert(o *Operand, p layout.Precision, x Rows, n int, gate []
 	if o.data == nil {
 		return
 	}
+	if p == layout.BF16 && x.Index == nil && m1 > m0 {
+		k.roundBF16(o.data[m0*o.words:], o.words, x.Data[m0*x.Stride:], x.Stride, m1-m0, n)
+		return
+	}
 	for i := m0; i < m1; i++ {
 		at := x.At(i)
 		row, dst := x.Data[at:at+n], o.data[i*o.words:][:p.Steps(n)]
 		if p == layout.BF16 {
-			k.bf16Row(dst, row)
+			k.roundBF16(dst, 0, row, 0, 1, n)
 			continue
 		}
 		o.scale[i], o.zero[i] = k.quantize(dst, row)
@@ -166,16 +170,6 @@ func quantizeRow(dst []uint32, x []float32, inv float32, zp int32) {
 		for j, v := range x[4*i : min(4*i+4, len(x))] {
 			q := int32(math.RoundToEven(float64(v*inv))) + zp
 			w |= uint32(max(0, min(255, q))) << (8 * j)
-		}
-		dst[i] = w
-	}
-}
-
-func bf16Row(dst []uint32, x []float32) {
-	for i := range dst {
-		w := uint32(layout.RoundBF16(x[2*i]))
-		if 2*i+1 < len(x) {
-			w |= uint32(layout.RoundBF16(x[2*i+1])) << 16
 		}
 		dst[i] = w
 	}

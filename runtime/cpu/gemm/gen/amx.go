@@ -8,13 +8,13 @@ import (
 
 // General registers of the tile kernels. DI is the argument throughout.
 const (
-	amxA    = "R8"  // rows of A at the current k
-	amxA1   = "R10" // the second sixteen of them
-	amxAS   = "R9"  // bytes from row to row of A
-	amxB    = "SI"  // B at the current k
-	amxBK   = "R11" // bytes from row to row of B
-	amxK    = "CX"  // whole k tiles left
-	amxB2   = "R13" // B of the second panel
+	amxA  = "R8"  // rows of A at the current k
+	amxA1 = "R10" // the second sixteen of them
+	amxAS = "R9"  // bytes from row to row of A
+	amxB  = "SI"  // B at the current k
+	amxBK = "R11" // bytes from row to row of B
+	amxK  = "CX"  // whole k tiles left
+	amxB2 = "R13" // B of the second panel
 )
 
 // scratchRow is the distance of rows in amxTile.scratch: a panel of f32.

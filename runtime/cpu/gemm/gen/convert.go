@@ -92,32 +92,95 @@ func convert(f *asmgen.File) {
 	fn.I("VZEROUPPER")
 	fn.I("RET")
 
-	fn = f.Func("bf16RowZ", 24, "bf16RowZ rounds n floats to bf16, zero past the end to a whole word.")
-	fn.I("MOVQ dst+0(FP), DI")
-	fn.I("MOVQ x+8(FP), SI")
-	fn.I("MOVQ n+16(FP), CX")
-	loop, tail, done = fn.Label("loop"), fn.Label("tail"), fn.Label("done")
+	fn = f.Func("bf16RowsZ", 48, "bf16RowsZ rounds rows rows of n floats to bf16, zero past the end of a row to a whole\nword. Rows are dstStride and xStride bytes apart.")
+	eachRow(fn, "rows+32(FP)", []string{"SI"}, 1, func(masked bool) {
+		if masked {
+			fn.I("VMOVUPS.Z (SI), K1, Z0")
+		} else {
+			fn.I("VMOVUPS (SI), Z0")
+		}
+		fn.I("%s", asmgen.VCVTNEPS2BF16.RRR("VCVTNEPS2BF16", 1, 0, 0))
+		if masked {
+			fn.I("VMOVDQU32 Y1, K2, (DI)")
+		} else {
+			fn.I("VMOVDQU Y1, (DI)")
+			fn.I("ADDQ $32, DI")
+		}
+	})
+
+	fn = f.Func("pairRowsZ", 48, "pairRowsZ sets word i of row r of dst to the bf16 of x[2r][i], low, and x[2r+1][i],\nhigh. Rows are dstStride and xStride bytes apart.")
+	order := make([]uint32, 16) // 16-bit elements 0, 16, 1, 17, ...
+	for i := range order {
+		order[i] = uint32(i) | uint32(16+i)<<16
+	}
+	fn.I("VMOVDQU32 %s, Z4", f.Table("interleave", order))
+	eachRow(fn, "pairs+32(FP)", []string{"SI", "DX"}, 2, func(masked bool) {
+		if masked {
+			fn.I("VMOVUPS.Z (SI), K1, Z0")
+			fn.I("VMOVUPS.Z (DX), K1, Z1")
+		} else {
+			fn.I("VMOVUPS (SI), Z0")
+			fn.I("VMOVUPS (DX), Z1")
+		}
+		fn.I("%s", asmgen.VCVTNE2PS2BF16.RRR("VCVTNE2PS2BF16", 2, 1, 0))
+		fn.I("VPERMW Z2, Z4, Z2")
+		if masked {
+			fn.I("VMOVDQU32 Z2, K1, (DI)")
+		} else {
+			fn.I("VMOVDQU32 Z2, (DI)")
+			fn.I("ADDQ $64, DI")
+		}
+	})
+}
+
+// eachRow emits the arguments dst, dstStride, x, xStride, a count of rows and n, and a
+// loop over the rows and their vectors. body handles 16 elements at DI and at the
+// pointers, which are consecutive rows of x, and advances DI; under masked, those that K1
+// selects, whose words of two are in K2.
+func eachRow(fn *asmgen.Func, count string, ptrs []string, rows int, body func(masked bool)) {
+	fn.I("MOVQ dst+0(FP), R8")
+	fn.I("MOVQ dstStride+8(FP), R9")
+	fn.I("MOVQ x+16(FP), R10")
+	fn.I("MOVQ xStride+24(FP), R11")
+	fn.I("MOVQ %s, R12", count)
+	fn.I("MOVQ n+40(FP), R13")
+	fn.I("MOVQ R13, CX")
+	fn.I("ANDQ $15, CX")
+	loadTail(fn)
+	fn.I("INCL CX")
+	fn.I("SHRL $1, CX")
+	fn.I("MOVL $1, AX")
+	fn.I("SHLL CX, AX")
+	fn.I("DECL AX")
+	fn.I("KMOVW AX, K2")
+	row, loop, tail, done := fn.Label("row"), fn.Label("loop"), fn.Label("tail"), fn.Label("done")
+	fn.Mark(row)
+	fn.I("MOVQ R8, DI")
+	fn.I("MOVQ R10, %s", ptrs[0])
+	if rows == 2 {
+		fn.I("LEAQ (R10)(R11*1), %s", ptrs[1])
+	}
+	fn.I("MOVQ R13, CX")
 	fn.I("SUBQ $16, CX")
 	fn.I("JLT %s", tail)
 	fn.Mark(loop)
-	fn.I("VMOVUPS (SI), Z0")
-	fn.I("%s", asmgen.VCVTNEPS2BF16.RRR("VCVTNEPS2BF16", 1, 0, 0))
-	fn.I("VMOVDQU Y1, (DI)")
-	fn.I("ADDQ $64, SI")
-	fn.I("ADDQ $32, DI")
+	body(false)
+	for _, p := range ptrs {
+		fn.I("ADDQ $64, %s", p)
+	}
 	fn.I("SUBQ $16, CX")
 	fn.I("JGE %s", loop)
 	fn.Mark(tail)
-	fn.I("ADDQ $16, CX")
-	fn.I("JZ %s", done)
-	loadTail(fn)
-	fn.I("VMOVUPS.Z (SI), K1, Z0")
-	fn.I("%s", asmgen.VCVTNEPS2BF16.RRR("VCVTNEPS2BF16", 1, 0, 0))
-	fn.I("INCL CX")
-	fn.I("SHRL $1, CX")
-	loadTail(fn)
-	fn.I("VMOVDQU32 Y1, K1, (DI)")
+	fn.I("CMPQ CX, $-16")
+	fn.I("JEQ %s", done)
+	body(true)
 	fn.Mark(done)
+	fn.I("ADDQ R9, R8")
+	for range rows {
+		fn.I("ADDQ R11, R10")
+	}
+	fn.I("DECQ R12")
+	fn.I("JNZ %s", row)
 	fn.I("VZEROUPPER")
 	fn.I("RET")
 }

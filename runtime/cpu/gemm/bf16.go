@@ -1,0 +1,60 @@
+package gemm
+
+import "github.com/seed-c851cfd2/moec/codegen/plan/layout"
+
+// Native reports whether products at precision p have instructions of their own, to
+// which rows of activations are converted. Otherwise p is only a way to store weights.
+func (k *Kernels) Native(p layout.Precision) bool {
+	v := k.variant(p)
+	return v == avx512dot || v == amx
+}
+
+// RoundBF16 writes rows rows of n elements of x as bf16, two elements to a word of dst,
+// zero past an odd end. Rows are dstStride and xStride elements apart.
+func (k *Kernels) RoundBF16(dst []float32, dstStride int, x []float32, xStride, rows, n int) {
+	k.roundBF16(words32(dst), dstStride, x, xStride, rows, n)
+}
+
+func (k *Kernels) roundBF16(dst []uint32, dstStride int, x []float32, xStride, rows, n int) {
+	if rows == 0 || n == 0 {
+		return
+	}
+	_, _ = dst[(rows-1)*dstStride+(n+1)/2-1], x[(rows-1)*xStride+n-1]
+	if k.bf16Vector(dst, dstStride, x, xStride, rows, n) {
+		return
+	}
+	for r := range rows {
+		row := x[r*xStride:][:n]
+		for i := range (n + 1) / 2 {
+			w := uint32(layout.RoundBF16(row[2*i]))
+			if 2*i+1 < n {
+				w |= uint32(layout.RoundBF16(row[2*i+1])) << 16
+			}
+			dst[r*dstStride+i] = w
+		}
+	}
+}
+
+// PairBF16 writes pairs of rows of x as the steps of a panel: word i of row r of dst is
+// the bf16 of x[2r][i] in the low half and of x[2r+1][i] in the high half, zero where
+// there is no row 2r+1 among the rows of x. Rows are dstStride and xStride elements apart.
+func (k *Kernels) PairBF16(dst []float32, dstStride int, x []float32, xStride, rows, n int) {
+	if rows == 0 || n == 0 {
+		return
+	}
+	out, whole := words32(dst), rows/2
+	_, _ = out[((rows+1)/2-1)*dstStride+n-1], x[(rows-1)*xStride+n-1]
+	from := 0
+	if whole > 0 && k.pairVector(out, dstStride, x, xStride, whole, n) {
+		from = whole
+	}
+	for r := from; r < (rows+1)/2; r++ {
+		for i := range n {
+			w := uint32(layout.RoundBF16(x[2*r*xStride+i]))
+			if 2*r+1 < rows {
+				w |= uint32(layout.RoundBF16(x[(2*r+1)*xStride+i])) << 16
+			}
+			out[r*dstStride+i] = w
+		}
+	}
+}
