@@ -230,12 +230,7 @@ func (v *Conv) multiply(packed []float32, ig, c0, c1, m0, m1 int, w *worker) {
 	w.b.F32 = packed[:layout.F32.Bytes(v.k, c1-c0)/4]
 	w.mul = gemm.Block{
 		A: k.Place(layout.F32, gemm.Rows{Data: v.W[m0*v.k:], Stride: v.k}, m1-m0, v.k, nil), M: m1 - m0,
-		B: &w.b, N1: c1 - c0, K1: v.k, C: gemm.Rows{Data: y, Stride: area}, Add: add, Relu: v.act == act.Relu,
+		B: &w.b, N1: c1 - c0, K1: v.k, C: gemm.Rows{Data: y, Stride: area}, Add: add, Act: v.act,
 	}
 	k.Run(&w.mul)
-	if v.act != act.Identity && v.act != act.Relu {
-		for o := range m1 - m0 {
-			k.Act().Apply(v.act, y[o*area:][:c1-c0], 1)
-		}
-	}
 }

@@ -91,43 +91,24 @@ func columns(y gemm.Rows, n int) gemm.Rows {
 // hidden computes columns n0 to n1 of the hidden layer of m rows into h, where
 // column n0 goes to element 0 of each row; aux is like h, for gated layers. The
 // rows are multiplied by gates, if not nil, at the precisions that take gates so.
-// Row downK of Down is what is wanted next.
-func (w *Weights) hidden(k *gemm.Kernels, x gemm.Operand, m, n0, n1 int, h, aux gemm.Rows, gates []float32, downK int) {
+// Where sink holds rows, they take the units instead, column n0 at column col. Row downK of
+// Down is what is wanted next.
+func (w *Weights) hidden(k *gemm.Kernels, x gemm.Operand, m, n0, n1 int, h, aux gemm.Rows, gates []float32, downK int, sink gemm.Operand, col int) {
 	if m == 0 {
 		return
 	}
-	bias := w.UpBias
-	if w.Gate != nil {
-		bias = w.GateBias
-	}
-	b := gemm.Block{A: x, M: m, B: w.first(), N0: n0, N1: n1, K1: w.Up.K, C: h, Bias: bias, Relu: w.Act == act.Relu, Next: w.Down, NextK: downK}
-	if w.Gate != nil {
-		b.Next, b.NextK = w.Up, 0
-	}
-	k.Run(&b)
-	kind := w.Act
-	if kind == act.Relu {
-		kind = act.Identity
-	}
-	switch {
-	case gates != nil && w.Gate == nil:
-		for i := range m {
-			at := h.At(i)
-			k.Act().Apply(kind, h.Data[at:at+n1-n0], gates[i])
-		}
-	case kind == act.Identity:
-	case h.Stride == n1-n0:
-		k.Act().Apply(kind, h.Data[:m*h.Stride], 1)
-	default:
-		for i := range m {
-			at := h.At(i)
-			k.Act().Apply(kind, h.Data[at:at+n1-n0], 1)
-		}
+	b := gemm.Block{
+		A: x, M: m, B: w.Up, N0: n0, N1: n1, K1: w.Up.K, C: h, Bias: w.UpBias, Act: w.Act,
+		Gates: gates, Into: sink, IntoCol: col, Next: w.Down, NextK: downK,
 	}
 	if w.Gate == nil {
+		k.Run(&b)
 		return
 	}
-	b.B, b.Bias, b.C, b.Relu, b.Next, b.NextK = w.Up, w.UpBias, aux, false, w.Down, downK
+	g := b
+	g.B, g.Bias, g.Gates, g.Into, g.Next, g.NextK = w.Gate, w.GateBias, nil, gemm.Operand{}, w.Up, 0
+	k.Run(&g)
+	b.C, b.Act, b.Gates, b.Into = aux, act.Identity, nil, gemm.Operand{}
 	k.Run(&b)
 	for i := range m {
 		at, from := h.At(i), aux.At(i)
@@ -137,6 +118,16 @@ func (w *Weights) hidden(k *gemm.Kernels, x gemm.Operand, m, n0, n1 int, h, aux 
 			k.Act().Apply(act.Identity, row, gates[i])
 		}
 	}
+	k.Store(sink, col, h, m, n1-n0)
+}
+
+// sink is where hidden units can go as they are made: into bf16 rows, which need no look
+// at the whole row first.
+func sink(p layout.Precision, o gemm.Operand) gemm.Operand {
+	if p == layout.BF16 {
+		return o
+	}
+	return gemm.Operand{}
 }
 
 // first is the matrix that the hidden layer reads first.

@@ -31,6 +31,9 @@ const (
 	blockRows = 96
 	// hiddenChunk is the number of hidden units at a time: 96 rows of 512 are 192 KB.
 	hiddenChunk = 512
+	// hiddenTiles is the same for the longer tasks of tile kernels: bf16 rows of 384 leave
+	// 32 of them in L1 beside a panel.
+	hiddenTiles = 384
 	// hiddenFloats bounds the hidden tile of int8 layers, which need whole rows to
 	// find their scales: 768 KB.
 	hiddenFloats = 192 << 10
@@ -47,8 +50,11 @@ func (l *MLP) plan(workers int) (few bool) {
 		l.rows, l.chunk = l.T, f
 		return true
 	}
-	limit := blockRows
+	limit := k.TaskRows(p)
 	l.chunk = min(f, hiddenChunk)
+	if limit > blockRows {
+		l.chunk = min(f, hiddenTiles)
+	}
 	if p == layout.I8 {
 		l.chunk = f
 		limit = max(24, min(blockRows, hiddenFloats/max(1, f)/12*12))
@@ -97,8 +103,10 @@ func (l *MLP) Run(r pool.Runner, scratch []float32) error {
 	if err := l.run(r, phaseHidden, wide, l.Up.N, shareColumns(l.Up.N, w)); err != nil {
 		return err
 	}
-	if err := l.run(r, phaseConvert, l.T*l.Up.N, l.T, share(l.T, w)); err != nil {
-		return err
+	if l.Down.Precision == layout.I8 {
+		if err := l.run(r, phaseConvert, l.T*l.Up.N, l.T, share(l.T, w)); err != nil {
+			return err
+		}
 	}
 	return l.run(r, phaseOutput, wide, l.Down.N, shareColumns(l.Down.N, w))
 }
@@ -122,7 +130,7 @@ func (l *MLP) Do(i, worker int) {
 	case phaseInput:
 		k.Convert(&l.x, l.Up.Precision, l.X, l.Up.K, nil, i0, i1)
 	case phaseHidden:
-		l.hidden(k, l.x, l.T, i0, i1, columns(l.h, i0), columns(l.aux, i0), nil, 0)
+		l.hidden(k, l.x, l.T, i0, i1, columns(l.h, i0), columns(l.aux, i0), nil, 0, sink(l.Down.Precision, l.hop), i0)
 	case phaseConvert:
 		k.Convert(&l.hop, l.Down.Precision, l.h, l.Up.N, nil, i0, i1)
 	case phaseOutput:
@@ -149,9 +157,13 @@ func (l *MLP) tokens(m0, m1 int, a *arena) {
 	for f := 0; f < l.Up.N; f += l.chunk {
 		n := min(l.chunk, l.Up.N-f)
 		h := gemm.Rows{Data: buf, Stride: n}
-		l.hidden(k, x, m, f, f+n, h, gemm.Rows{Data: aux, Stride: n}, nil, f)
+		hop := k.Place(p, h, m, n, conv)
+		l.hidden(k, x, m, f, f+n, h, gemm.Rows{Data: aux, Stride: n}, nil, f, sink(p, hop), 0)
+		if p == layout.I8 {
+			k.Convert(&hop, p, h, n, nil, 0, m)
+		}
 		k.Run(&gemm.Block{
-			A: k.Prepare(p, h, m, n, nil, conv), M: m, B: l.Down, N1: l.Down.N,
+			A: hop, M: m, B: l.Down, N1: l.Down.N,
 			K0: f, K1: f + n, C: y, Bias: l.DownBias, Add: add || f > 0, Next: l.first(),
 		})
 	}

@@ -171,10 +171,14 @@ func (t *moeTokens) Do(i, worker int) {
 func (l *MoE) expert(n, next int, x gemm.Operand, rows int, gates []float32, h, aux gemm.Rows, conv []float32, y gemm.Rows) {
 	k, w := l.Kernels, &l.Experts[n]
 	inRows, inScale := l.gates(gates)
-	w.hidden(k, x, rows, 0, w.Up.N, h, aux, inRows, 0)
+	p := w.Down.Precision
+	hop := k.Place(p, h, rows, w.Up.N, conv)
+	w.hidden(k, x, rows, 0, w.Up.N, h, aux, inRows, 0, sink(p, hop), 0)
+	if p == layout.I8 {
+		k.Convert(&hop, p, h, w.Up.N, inScale, 0, rows)
+	}
 	k.Run(&gemm.Block{
-		A: k.Prepare(w.Down.Precision, h, rows, w.Up.N, inScale, conv),
-		M: rows, B: w.Down, N1: w.Down.N, K1: w.Up.N, C: y, Add: true, Next: l.Experts[next].first(),
+		A: hop, M: rows, B: w.Down, N1: w.Down.N, K1: w.Up.N, C: y, Add: true, Next: l.Experts[next].first(),
 	})
 	l.downBias(n, rows, gates, y, 0, w.Down.N)
 }

@@ -71,8 +71,10 @@ func (l *MoE) runFew(r pool.Runner) error {
 	if err := t.run(r, phaseHidden, wide, n*s.splits, 1); err != nil {
 		return err
 	}
-	if err := t.run(r, phaseConvert, pairs*g, pairs, share(pairs, workers)); err != nil {
-		return err
+	if w.Down.Precision == layout.I8 {
+		if err := t.run(r, phaseConvert, pairs*g, pairs, share(pairs, workers)); err != nil {
+			return err
+		}
 	}
 	return t.run(r, phaseOutput, wide, dv, shareColumns(dv, workers))
 }
@@ -130,7 +132,7 @@ func (l *MoE) fewHidden(e, n0 int) {
 	}
 	rows, _ := l.gates(s.groups.gates[p0:p1])
 	w.hidden(l.Kernels, s.x.Pick(s.groups.tokens[p0:p1]), p1-p0, n0, n1,
-		columns(s.h.From(p0), n0), columns(s.aux.From(p0), n0), rows, 0)
+		columns(s.h.From(p0), n0), columns(s.aux.From(p0), n0), rows, 0, sink(w.Down.Precision, s.hop.From(p0)), n0)
 }
 
 // fewOutput computes columns n0 to n1 of the output, for all tokens.

@@ -182,7 +182,7 @@ func (l *TopKMLP) Do(i, worker int) {
 	switch l.phase {
 	case phaseHidden:
 		n0, n1 := i*l.size, min((i+1)*l.size, l.Up.N)
-		l.hidden(l.Kernels, l.x, l.T, n0, n1, columns(l.h, n0), gemm.Rows{}, nil, 0)
+		l.hidden(l.Kernels, l.x, l.T, n0, n1, columns(l.h, n0), gemm.Rows{}, nil, 0, gemm.Operand{}, 0)
 	case phaseOutput:
 		l.output(0, l.T, i*l.size, min((i+1)*l.size, l.Down.N))
 	default:
@@ -192,7 +192,7 @@ func (l *TopKMLP) Do(i, worker int) {
 		m0, m1 := i*l.rows, min((i+1)*l.rows, l.T)
 		t.place(&a, m0, m1)
 		t.Kernels.Convert(&t.x, t.Up.Precision, t.X.From(m0), t.Up.K, nil, 0, m1-m0)
-		t.hidden(t.Kernels, t.x, m1-m0, 0, t.Up.N, t.h, gemm.Rows{}, nil, 0)
+		t.hidden(t.Kernels, t.x, m1-m0, 0, t.Up.N, t.h, gemm.Rows{}, nil, 0, gemm.Operand{}, 0)
 		t.choose(&a, m0, m1)
 		t.output(m0, m1, 0, t.Down.N)
 	}

@@ -58,3 +58,11 @@ func (k *Kernels) PairBF16(dst []float32, dstStride int, x []float32, xStride, r
 		}
 	}
 }
+
+// Store writes m rows of n elements of x as bf16 into o from column col on, which must be
+// even. It does nothing if o has no rows of its own.
+func (k *Kernels) Store(o Operand, col int, x Rows, m, n int) {
+	if o.data != nil && m > 0 {
+		k.roundBF16(o.data[col/2:], o.words, x.Data, x.Stride, m, n)
+	}
+}

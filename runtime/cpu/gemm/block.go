@@ -5,6 +5,7 @@ import (
 	"unsafe"
 
 	"github.com/seed-c851cfd2/moec/codegen/plan/layout"
+	"github.com/seed-c851cfd2/moec/runtime/cpu/act"
 )
 
 // Block is one product on one thread: rows of A by a range of the columns of B
@@ -20,7 +21,13 @@ type Block struct {
 	C    Rows // column N0 of B goes to element 0 of each row
 	Bias []float32
 	Add  bool // start from C instead of from the bias
-	Relu bool
+
+	Act   act.Kind  // of the sums
+	Gates []float32 // multiply each row's activations; nil for ones
+	// Into, if it holds bf16 rows, takes the results as an operand, column N0 at IntoCol,
+	// which must be even. C then has room for them, at one stride, and no promised contents.
+	Into    Operand
+	IntoCol int
 
 	// Next is the matrix that is wanted after this block, from row NextK of its
 	// first panel on, or nil: it is fetched into L2 meanwhile.
@@ -73,7 +80,39 @@ func (k *Kernels) Run(b *Block) {
 			}
 			k.chunk(b, n, min(n+cols, b.N1), s-s0, s, min(s+cut, s1), s1, next)
 		}
+		k.finish(b, 0, b.M, n, min(n+cols, b.N1))
 	}
+}
+
+// finish does to rows rows from row on, columns n0 to n1, what the kernels have not done:
+// all but the bound of Relu. It finds them in L2.
+func (k *Kernels) finish(b *Block, row, rows, n0, n1 int) {
+	kind := b.Act
+	if kind == act.Relu {
+		kind = act.Identity
+	}
+	c0, c1 := n0-b.N0, n1-b.N0
+	switch {
+	case kind == act.Identity && b.Gates == nil:
+	case b.Gates == nil && b.C.Index == nil && b.C.Stride == c1-c0:
+		k.act.Apply(kind, b.C.Data[row*b.C.Stride:(row+rows)*b.C.Stride], 1)
+	default:
+		for i := row; i < row+rows; i++ {
+			at := b.C.At(i)
+			k.act.Apply(kind, b.C.Data[at+c0:at+c1], b.gate(i))
+		}
+	}
+	if b.Into.data != nil {
+		k.roundBF16(b.Into.data[row*b.Into.words+(b.IntoCol+c0)/2:], b.Into.words, b.C.Data[row*b.C.Stride+c0:], b.C.Stride, rows, c1-c0)
+	}
+}
+
+// gate is what row i is multiplied by after the activation.
+func (b *Block) gate(i int) float32 {
+	if b.Gates == nil {
+		return 1
+	}
+	return b.Gates[i]
 }
 
 // chunk multiplies all rows of b by columns n0 to n1 and steps s0 to s1; a0 is s0
@@ -84,7 +123,7 @@ func (k *Kernels) chunk(b *Block, n0, n1, a0, s0, s1, last int, next uintptr) {
 	p := b.B.Precision
 	first := a0 == 0
 	t.lo = float32(math.Inf(-1))
-	if b.Relu && s1 == last {
+	if b.Act == act.Relu && s1 == last {
 		t.lo = 0
 	}
 	if !first || b.Add {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/seed-c851cfd2/moec/codegen/plan/layout"
+	"github.com/seed-c851cfd2/moec/runtime/cpu/act"
 	"github.com/seed-c851cfd2/moec/runtime/cpu/isa"
 )
 
@@ -90,7 +91,10 @@ func checkBlock(t *testing.T, kern *Kernels, p layout.Precision, rng *rand.Rand,
 	if err != nil {
 		t.Fatal(err)
 	}
-	blk := Block{M: m, B: b, N1: n, K1: k, Relu: rng.IntN(3) == 0, Add: rng.IntN(3) == 0}
+	blk := Block{M: m, B: b, N1: n, K1: k, Add: rng.IntN(3) == 0, Act: []act.Kind{act.Identity, act.Relu, act.Gelu, act.Silu, act.Tanh}[rng.IntN(5)]}
+	if rng.IntN(3) == 0 {
+		blk.Gates = floats(rng, m)
+	}
 	if rng.IntN(2) == 0 {
 		blk.Bias = floats(rng, n)
 	}
@@ -118,7 +122,13 @@ func checkBlock(t *testing.T, kern *Kernels, p layout.Precision, rng *rand.Rand,
 	}
 	x.Data = floats(rng, max(0, (rows-1)*x.Stride+kk))
 	c := Rows{Stride: cols + rng.IntN(3)}
-	if rng.IntN(2) == 0 && m > 0 {
+	into := p == layout.BF16 && kern.Native(p) && m > 0 && rng.IntN(2) == 0
+	if into {
+		// Columns from 2 on of rows that hold NaN.
+		words := (cols+1)/2 + 3
+		blk.IntoCol, blk.Into = 2, Operand{words: words, data: words32(poison(make([]float32, m*words)))}
+	}
+	if rng.IntN(2) == 0 && m > 0 && !into {
 		for _, r := range rng.Perm(m) {
 			c.Index = append(c.Index, int32(r))
 		}
@@ -156,15 +166,38 @@ func checkBlock(t *testing.T, kern *Kernels, p layout.Precision, rng *rand.Rand,
 				mag += math.Abs(float64(a[l]) * w)
 				colAbs += math.Abs(w)
 			}
-			if blk.Relu && want < 0 {
-				want = 0
+			// No activation is steeper than 1.13 (gelu); the second term is its own error.
+			tol := 1.13*bound(kern, p, kk, mag, rowMax, colAbs) + 1e-6*max(1, math.Abs(want))
+			if into && blk.Act == act.Gelu {
+				tol += 2e-4 * max(1, math.Abs(want)) // the short form of rounded results
 			}
-			tol := bound(kern, p, kk, mag, rowMax, colAbs)
-			if d := math.Abs(float64(c.Data[at]) - want); !(d <= tol) {
-				t.Errorf("%s: C[%d,%d] = %v, want %v within %.3g", name, i, j, c.Data[at], want, tol)
+			want = blk.Act.Exact(want) * float64(blk.gate(i))
+			got := float64(c.Data[at])
+			if into {
+				h := blk.Into.data[i*blk.Into.words+(2+j)/2] >> (j % 2 * 16)
+				got, tol = float64(math.Float32frombits(h<<16)), tol+0x1p-8*math.Abs(want)
+			}
+			if d := math.Abs(got - want); !(d <= tol) {
+				t.Errorf("%s: C[%d,%d] = %v, want %v within %.3g", name, i, j, got, want, tol)
 				return
 			}
 		}
+		if into {
+			for j := range 2 * blk.Into.words {
+				h := blk.Into.data[i*blk.Into.words+j/2] >> (j % 2 * 16) & 0xffff
+				switch padding := cols%2 == 1 && j == 2+cols; {
+				case padding && h != 0:
+					t.Errorf("%s: %v %v row %d is padded with %x", name, blk.Act, cols, i, h)
+					return
+				case (j < 2 || j >= 2+cols) && !padding && h != math.Float32bits(float32(math.NaN()))>>(j%2*16)&0xffff:
+					t.Errorf("%s: element %d beside row %d was written: %x", name, j, i, h)
+					return
+				}
+			}
+		}
+	}
+	if into {
+		return
 	}
 	for i, v := range c.Data {
 		if !written[i] && (old == nil && v == v || old != nil && v != old[i]) {
@@ -229,6 +262,39 @@ func TestBlockNotFinite(t *testing.T) {
 				for i, v := range c {
 					if f := float64(v); (math.IsNaN(f) || math.IsInf(f, 0)) != (i/n == 3) {
 						t.Fatalf("%s %v: %v in row 3 gives %v at row %d", level, p, bad, v, i/n)
+					}
+				}
+			}
+		}
+	}
+}
+
+// The activations in the tile kernels give the bits of package act.
+func TestFusedActivationBits(t *testing.T) {
+	for level, kern := range variants() {
+		for _, p := range []layout.Precision{layout.BF16, layout.I8} {
+			if kern.variant(p) != amx {
+				continue
+			}
+			rng := rand.New(rand.NewPCG(9, 9))
+			const m, k, n = 37, 96, 96
+			b, err := layout.Pack(p, layout.RowMajor(floats(rng, k*n), k, n))
+			if err != nil {
+				t.Fatal(err)
+			}
+			x := Rows{Data: floats(rng, m*k), Stride: k}
+			for i := range x.Data {
+				x.Data[i] *= 4
+			}
+			a := kern.Prepare(p, x, m, k, nil, make([]float32, kern.OperandLen(p, m, k)))
+			for _, kind := range []act.Kind{act.Gelu, act.Silu} {
+				plain, fused := make([]float32, m*n), make([]float32, m*n)
+				kern.Run(&Block{A: a, M: m, B: b, N1: n, K1: k, C: Rows{Data: plain, Stride: n}})
+				kern.act.Apply(kind, plain, 1)
+				kern.Run(&Block{A: a, M: m, B: b, N1: n, K1: k, C: Rows{Data: fused, Stride: n}, Act: kind})
+				for i, v := range fused {
+					if math.Float32bits(v) != math.Float32bits(plain[i]) {
+						t.Fatalf("%s %v %v: element %d is %v, package act gives %v", level, p, kind, i, v, plain[i])
 					}
 				}
 			}

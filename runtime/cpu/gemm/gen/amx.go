@@ -8,147 +8,174 @@ import (
 
 // General registers of the tile kernels. DI is the argument throughout.
 const (
-	amxA  = "R8"  // rows of A at the current k
-	amxA1 = "R10" // the second sixteen of them
-	amxAS = "R9"  // bytes from row to row of A
-	amxB  = "SI"  // B at the current k
-	amxBK = "R11" // bytes from row to row of B
-	amxK  = "CX"  // whole k tiles left
-	amxB2 = "R13" // B of the second panel
+	amxA    = "R8"  // rows of A at the current k
+	amxA1   = "R10" // the second sixteen of them
+	amxAS   = "R9"  // bytes from row to row of A
+	amxB    = "SI"  // B at the current k
+	amxB2   = "R12" // B of the second panel
+	amxBK   = "R11" // bytes from row to row of B
+	amxK    = "CX"  // whole k tiles left
+	amxRow  = "DX"  // number of the row that the epilogue is at
+	amxLeft = "BP"  // rows left for the epilogue
+	amxPrev = "R13" // offset of the epilogue's panel in C; half of it, for bf16 rows, in R14
 )
 
-// scratchRow is the distance of rows in amxTile.scratch: a panel of f32.
-const scratchRow = 128
+const (
+	// scratchRow is the distance of rows in a slot of amxTile.scratch, per panel.
+	scratchRow = 128
+	// slotBytes is the size of a slot: 32 rows of a panel.
+	slotBytes = 32 * scratchRow
+)
 
-// amx emits the kernel of rt times 16 rows by p panels at a time of ct times 16
-// columns each. Tiles 0 to 3 hold C, row of tiles by row of tiles; then come those
-// of A, then those of B. A k tile is 64 bytes of k: 32 bf16, 64 of int8.
+// shape is the part of C that a tile kernel computes at a time: rt times 16 rows by p
+// panels of ct times 16 columns each.
+type shape struct{ rt, ct, p int }
+
+var shapes = []shape{{2, 2, 1}, {2, 1, 1}, {1, 2, 2}, {1, 2, 1}, {1, 1, 1}}
+
+func (s shape) cols() int { return s.ct * s.p } // tiles in a row of tiles
+
+// rowsPerStep is the number of rows of the epilogue per k tile: with 12 k tiles (384
+// of bf16) 32 rows are nearly done when the next panel is.
+func (s shape) rowsPerStep() int { return 3 - s.cols()/3 }
+
+// tileKernel generates one kernel. Tiles 0 to 3 hold C, row of tiles by row of tiles;
+// then come those of A, then those of B. A k tile is 64 bytes of k: 32 bf16, 64 of int8.
+//
+// The picture: the tiles of a panel are summed up by the tile unit while the vector
+// units finish the panel before: its sums lie in one slot of the scratch, in L1, and
+// become floats, pass the activation and go to C, a few rows per k tile. Only the last
+// panel of a call is finished by itself.
 //
 // A bf16 element of C starts from C, the bias or zero and takes one k tile after
 // the other, so that its bits depend on how k was cut only through the tiles, which
 // callers keep at multiples of 64 bytes. Integers are exact.
-func (kd kind) amx(f *asmgen.File, rt, ct, p int) {
-	name := fmt.Sprintf("%sT%dx%dp%d", kd.name, rt, ct, p)
-	fn := f.Func(name, 8, fmt.Sprintf("%s multiplies up to %d rows by t.n panels of %d columns, %d at a time.", name, 16*rt, 16*ct, p))
-	dot := asmgen.TDPBF16PS
-	if kd.int8 {
-		dot = asmgen.TDPBUSD
-	}
-	cols := ct * p // tiles of C in a row of tiles
-	acc := func(r, c int) int { return r*cols + c }
-	a := func(r int) int { return rt*cols + r }
-	nb := 8 - rt*cols - rt
-	b := func(c int) int { return 8 - nb + c%nb }
-	eachC := func(emit func(t, r, c int)) {
-		for r := range rt {
-			for c := range cols {
-				emit(acc(r, c), r, c)
-			}
+type tileKernel struct {
+	kind
+	shape
+	epilogue
+	fn *asmgen.Func
+}
+
+func (k *tileKernel) name() string {
+	return fmt.Sprintf("%sT%dx%dp%d%s", k.kind.name, k.rt, k.ct, k.p, k.epilogue.suffix())
+}
+
+func (k *tileKernel) acc(r, c int) int { return r*k.cols() + c }
+func (k *tileKernel) a(r int) int      { return k.rt*k.cols() + r }
+func (k *tileKernel) b(c int) int {
+	n := 8 - k.rt*k.cols() - k.rt
+	return 8 - n + c%n
+}
+
+// eachC calls emit for the tiles of C.
+func (k *tileKernel) eachC(emit func(t, r, c int)) {
+	for r := range k.rt {
+		for c := range k.cols() {
+			emit(k.acc(r, c), r, c)
 		}
 	}
+}
 
+// slot is where tile (r, c) lies in a slot of the scratch.
+func (k *tileKernel) slot(r, c int) int32 { return int32(r*16*scratchRow*k.p + c*64) }
+
+// mask is the mask register of column tile c: partial panels come one at a time.
+func (k *tileKernel) mask(c int) int { return min(c, 1) + 1 }
+
+// emit writes the kernel to f.
+func (k *tileKernel) emit(f *asmgen.File) {
+	fn := f.Func(k.name(), 8, fmt.Sprintf("%s multiplies up to %d rows by t.n panels of %d columns, %d at a time.", k.name(), 16*k.rt, 16*k.ct, k.p))
+	k.fn = fn
 	fn.I("MOVQ t+0(FP), DI")
+	k.constants(f, fn)
 	fn.I("LEAQ amxTile_cfg(DI), AX")
 	fn.I("%s", asmgen.LoadTileConfig(0, "AX"))
+	fn.I("MOVQ $0, amxTile_left(DI)")
+	fn.I("MOVL amxTile_mask(DI), AX")
+	fn.I("KMOVW AX, K1")
+	fn.I("SHRL $16, AX")
+	fn.I("KMOVW AX, K2")
+	if k.half {
+		fn.I("MOVL amxTile_maskUp(DI), AX")
+		fn.I("KMOVW AX, K3")
+		fn.I("SHRL $16, AX")
+		fn.I("KMOVW AX, K4")
+	}
 	panel := fn.Label("panel")
 	fn.Mark(panel)
-	fn.I("KXNORW K1, K1, K1")
-	fn.I("KXNORW K2, K2, K2")
-	if p == 1 {
-		full := fn.Label("full")
-		fn.I("CMPQ amxTile_n(DI), $1")
-		fn.I("JNE %s", full)
-		fn.I("MOVL amxTile_mask(DI), AX")
-		fn.I("KMOVW AX, K1")
-		fn.I("SHRL $16, AX")
-		fn.I("KMOVW AX, K2")
-		fn.Mark(full)
-	}
-	mask := func(c int) int { return min(c, 1) + 1 } // partial panels come one at a time
-	fn.I("LEAQ amxTile_scratch(DI), AX")
+	fn.I("MOVQ amxTile_slot(DI), AX")
+	fn.I("LEAQ amxTile_scratch(DI)(AX*1), AX")
 	fn.I("MOVQ amxTile_off(DI), BP")
-	if kd.int8 {
-		eachC(func(t, _, _ int) { fn.I("%s", asmgen.TileZero(t)) })
+	if k.int8 {
+		k.eachC(func(t, _, _ int) { fn.I("%s", asmgen.TileZero(t)) })
 	} else {
-		amxStart(fn, rt, cols, eachC, mask)
+		k.start()
 	}
+	k.operands()
+	// What is to be finished meanwhile.
+	fn.I("MOVQ amxTile_slot(DI), AX")
+	fn.I("XORQ $%d, AX", slotBytes)
+	fn.I("LEAQ amxTile_scratch(DI)(AX*1), AX")
+	fn.I("XORQ %s, %s", amxRow, amxRow)
+	fn.I("MOVQ amxTile_left(DI), %s", amxLeft)
 
-	fn.I("MOVQ amxTile_a(DI), %s", amxA)
-	fn.I("MOVQ amxTile_as(DI), %s", amxAS)
-	if rt == 2 {
-		fn.I("MOVQ %s, %s", amxAS, amxA1)
-		fn.I("SHLQ $4, %s", amxA1)
-		fn.I("ADDQ %s, %s", amxA, amxA1)
-	}
-	fn.I("MOVQ amxTile_b(DI), %s", amxB)
-	fn.I("ADDQ amxTile_boff(DI), %s", amxB)
-	if p == 2 {
-		fn.I("MOVQ %s, %s", amxB, amxB2)
-		fn.I("ADDQ amxTile_bp(DI), %s", amxB2)
-	}
-	fn.I("MOVQ $%d, %s", 64*ct, amxBK)
-	fn.I("MOVQ amxTile_k(DI), %s", amxK)
-
-	bmem := func(c int) (int32, string) {
-		if c/ct == 1 {
-			return int32(64 * (c % ct)), amxB2
-		}
-		return int32(64 * (c % ct)), amxB
-	}
-	step := func() {
-		fn.I("%s", asmgen.TILELOADD.Mem(a(0), 0, amxA, amxAS))
-		if rt == 2 {
-			fn.I("%s", asmgen.TILELOADD.Mem(a(1), 0, amxA1, amxAS))
-		}
-		for c := range cols {
-			disp, base := bmem(c)
-			fn.I("%s", asmgen.TILELOADD.Mem(b(c), disp, base, amxBK))
-			for r := range rt {
-				fn.I("%s", dot.RRR(acc(r, c), a(r), b(c)))
-			}
-		}
-	}
-	loop := fn.Label("loop")
+	loop, busy := fn.Label("loop"), fn.Label("busy")
 	fn.Mark(loop)
-	step()
-	fn.I("ADDQ $64, %s", amxA)
-	if rt == 2 {
-		fn.I("ADDQ $64, %s", amxA1)
-	}
-	fn.I("ADDQ $%d, %s", 16*64*ct, amxB)
-	if p == 2 {
-		fn.I("ADDQ $%d, %s", 16*64*ct, amxB2)
+	k.step()
+	k.advance()
+	if !k.plain() {
+		fn.I("CMPQ %s, $%d", amxLeft, k.rowsPerStep())
+		fn.I("JLT %s", busy)
+		for range k.rowsPerStep() {
+			k.row(false)
+		}
+		fn.I("SUBQ $%d, %s", k.rowsPerStep(), amxLeft)
+		fn.Mark(busy)
 	}
 	fn.I("DECQ %s", amxK)
 	fn.I("JNZ %s", loop)
-
-	// What is left of k has tiles of its own shape, and changing shapes clears the tiles.
-	whole := fn.Label("whole")
-	fn.I("MOVQ $%d, BX", scratchRow*p)
-	fn.I("CMPL amxTile_tail(DI), $0")
-	fn.I("JEQ %s", whole)
-	eachC(func(t, r, c int) { fn.I("%s", asmgen.TILESTORED.Mem(t, amxSlot(r, c, p), "AX", "BX")) })
-	fn.I("LEAQ amxTile_cfgTail(DI), DX")
-	fn.I("%s", asmgen.LoadTileConfig(0, "DX"))
-	eachC(func(t, r, c int) { fn.I("%s", asmgen.TILELOADD.Mem(t, amxSlot(r, c, p), "AX", "BX")) })
-	step()
-	fn.Mark(whole)
-
-	if kd.int8 {
-		eachC(func(t, r, c int) { fn.I("%s", asmgen.TILESTORED.Mem(t, amxSlot(r, c, p), "AX", "BX")) })
-		amxFinishInt8(fn, cols, p, mask)
-	} else {
-		amxFinish(fn, cols, p, eachC, mask)
+	if !k.plain() {
+		k.rest(false)
 	}
+
+	k.tail()
+	if k.plain() {
+		k.store(panel)
+		return
+	}
+	fn.I("MOVQ amxTile_slot(DI), AX")
+	fn.I("XORQ $%d, amxTile_slot(DI)", slotBytes)
+	fn.I("LEAQ amxTile_scratch(DI)(AX*1), AX")
+	fn.I("MOVQ $%d, BX", scratchRow*k.p)
+	k.eachC(func(t, r, c int) { fn.I("%s", asmgen.TILESTORED.Mem(t, k.slot(r, c), "AX", "BX")) })
+	fn.I("MOVQ amxTile_rows(DI), %s", amxLeft)
+	fn.I("MOVQ %s, amxTile_left(DI)", amxLeft)
+	fn.I("MOVQ amxTile_off(DI), %s", amxPrev)
+	if k.half {
+		fn.I("MOVQ %s, R14", amxPrev)
+		fn.I("SHRQ $1, R14")
+	}
+	k.next(panel)
+	fn.I("%s", asmgen.TileRelease())
+	fn.I("XORQ %s, %s", amxRow, amxRow)
+	k.rest(true)
+	fn.I("VZEROUPPER")
+	fn.I("RET")
+}
+
+// next goes on to the next panel, or falls through after the last.
+func (k *tileKernel) next(panel string) {
+	fn := k.fn
 	next, done := fn.Label("next"), fn.Label("done")
-	fn.I("ADDQ $%d, amxTile_off(DI)", 64*ct*p)
-	fn.I("MOVQ amxTile_bp(DI), AX")
-	if p == 2 {
-		fn.I("SHLQ $1, AX")
+	fn.I("ADDQ $%d, amxTile_off(DI)", 64*k.ct*k.p)
+	fn.I("MOVQ amxTile_bp(DI), BX")
+	if k.p == 2 {
+		fn.I("SHLQ $1, BX")
 	}
-	fn.I("ADDQ AX, amxTile_boff(DI)")
-	fn.I("SUBQ $%d, amxTile_n(DI)", p)
-	fn.I("CMPQ amxTile_n(DI), $%d", p)
+	fn.I("ADDQ BX, amxTile_boff(DI)")
+	fn.I("SUBQ $%d, amxTile_n(DI)", k.p)
+	fn.I("CMPQ amxTile_n(DI), $%d", k.p)
 	fn.I("JLT %s", done)
 	fn.I("CMPL amxTile_tail(DI), $0")
 	fn.I("JEQ %s", next)
@@ -157,49 +184,137 @@ func (kd kind) amx(f *asmgen.File, rt, ct, p int) {
 	fn.Mark(next)
 	fn.I("JMP %s", panel)
 	fn.Mark(done)
+}
+
+// store puts the sums where they belong at once: straight to rows at one stride, where t
+// says so and there is no bound, else row by row. Passing them through the scratch while
+// the next panel is summed up measured 15 % slower.
+func (k *tileKernel) store(panel string) {
+	fn := k.fn
+	byRow, stored := fn.Label("byrow"), fn.Label("stored")
+	fn.I("TESTL $4, amxTile_flags(DI)")
+	fn.I("JZ %s", byRow)
+	fn.I("MOVQ amxTile_start(DI), DX")
+	fn.I("ADDQ amxTile_off(DI), DX")
+	fn.I("MOVQ amxTile_cs(DI), BX")
+	fn.I("MOVQ BX, R8")
+	fn.I("SHLQ $4, R8")
+	fn.I("ADDQ DX, R8")
+	k.eachC(func(t, r, c int) {
+		base := "DX"
+		if r == 1 {
+			base = "R8"
+		}
+		fn.I("%s", asmgen.TILESTORED.Mem(t, int32(64*c), base, "BX"))
+	})
+	fn.I("JMP %s", stored)
+	fn.Mark(byRow)
+	fn.I("LEAQ amxTile_scratch(DI), AX")
+	fn.I("MOVQ $%d, BX", scratchRow*k.p)
+	k.eachC(func(t, r, c int) { fn.I("%s", asmgen.TILESTORED.Mem(t, k.slot(r, c), "AX", "BX")) })
+	fn.I("MOVQ amxTile_rows(DI), %s", amxLeft)
+	fn.I("MOVQ amxTile_off(DI), %s", amxPrev)
+	fn.I("XORQ %s, %s", amxRow, amxRow)
+	k.rest(true)
+	fn.Mark(stored)
+	k.next(panel)
 	fn.I("%s", asmgen.TileRelease())
 	fn.I("VZEROUPPER")
 	fn.I("RET")
 }
 
-// amxSlot is where tile (r, c) lies in the scratch of p panels.
-func amxSlot(r, c, p int) int32 { return int32(r*16*scratchRow*p + c*64) }
-
-// amxRows emits a loop over the rows of the tile: body finds the address of the row
-// of C at the panel in DX, the scratch row in AX and the number of the row in CX.
-func amxRows(fn *asmgen.Func, p int, body func()) {
-	loop := fn.Label("row")
-	fn.I("XORQ CX, CX")
-	fn.Mark(loop)
-	fn.I("MOVQ amxTile_c(DI)(CX*8), DX")
-	fn.I("ADDQ BP, DX")
-	body()
-	fn.I("ADDQ $%d, AX", scratchRow*p)
-	fn.I("INCQ CX")
-	fn.I("CMPQ CX, amxTile_rows(DI)")
-	fn.I("JLT %s", loop)
-	fn.I("LEAQ amxTile_scratch(DI), AX")
+// operands sets the registers that walk A and B.
+func (k *tileKernel) operands() {
+	fn := k.fn
+	fn.I("MOVQ amxTile_a(DI), %s", amxA)
+	fn.I("MOVQ amxTile_as(DI), %s", amxAS)
+	if k.rt == 2 {
+		fn.I("MOVQ %s, %s", amxAS, amxA1)
+		fn.I("SHLQ $4, %s", amxA1)
+		fn.I("ADDQ %s, %s", amxA, amxA1)
+	}
+	fn.I("MOVQ amxTile_b(DI), %s", amxB)
+	fn.I("ADDQ amxTile_boff(DI), %s", amxB)
+	if k.p == 2 {
+		fn.I("MOVQ %s, %s", amxB, amxB2)
+		fn.I("ADDQ amxTile_bp(DI), %s", amxB2)
+	}
+	fn.I("MOVQ $%d, %s", 64*k.ct, amxBK)
+	fn.I("MOVQ amxTile_k(DI), %s", amxK)
 }
 
-// amxStart fills the tiles of C from C, else from the bias, else with zeros. AX is the
-// scratch and BP the offset of the panel in C and the bias.
-func amxStart(fn *asmgen.Func, rt, cols int, eachC func(func(t, r, c int)), mask func(int) int) {
-	p := (cols + 1) / 2
+// step multiplies one k tile.
+func (k *tileKernel) step() {
+	fn := k.fn
+	dot := asmgen.TDPBF16PS
+	if k.int8 {
+		dot = asmgen.TDPBUSD
+	}
+	fn.I("%s", asmgen.TILELOADD.Mem(k.a(0), 0, amxA, amxAS))
+	if k.rt == 2 {
+		fn.I("%s", asmgen.TILELOADD.Mem(k.a(1), 0, amxA1, amxAS))
+	}
+	for c := range k.cols() {
+		base := amxB
+		if c/k.ct == 1 {
+			base = amxB2
+		}
+		fn.I("%s", asmgen.TILELOADD.Mem(k.b(c), int32(64*(c%k.ct)), base, amxBK))
+		for r := range k.rt {
+			fn.I("%s", dot.RRR(k.acc(r, c), k.a(r), k.b(c)))
+		}
+	}
+}
+
+// advance goes on to the next k tile.
+func (k *tileKernel) advance() {
+	k.fn.I("ADDQ $64, %s", amxA)
+	if k.rt == 2 {
+		k.fn.I("ADDQ $64, %s", amxA1)
+	}
+	k.fn.I("ADDQ $%d, %s", 16*64*k.ct, amxB)
+	if k.p == 2 {
+		k.fn.I("ADDQ $%d, %s", 16*64*k.ct, amxB2)
+	}
+}
+
+// tail multiplies what is left of k with tiles of their own shape; as changing shapes
+// clears the tiles, the sums wait in the scratch.
+func (k *tileKernel) tail() {
+	fn := k.fn
+	whole := fn.Label("whole")
+	fn.I("CMPL amxTile_tail(DI), $0")
+	fn.I("JEQ %s", whole)
+	fn.I("MOVQ amxTile_slot(DI), AX")
+	fn.I("LEAQ amxTile_scratch(DI)(AX*1), AX")
+	fn.I("MOVQ $%d, BX", scratchRow*k.p)
+	k.eachC(func(t, r, c int) { fn.I("%s", asmgen.TILESTORED.Mem(t, k.slot(r, c), "AX", "BX")) })
+	fn.I("LEAQ amxTile_cfgTail(DI), DX")
+	fn.I("%s", asmgen.LoadTileConfig(0, "DX"))
+	k.eachC(func(t, r, c int) { fn.I("%s", asmgen.TILELOADD.Mem(t, k.slot(r, c), "AX", "BX")) })
+	k.step()
+	fn.Mark(whole)
+}
+
+// start fills the tiles of C from C, else from the bias, else with zeros. AX is the
+// slot and BP the offset of the panel in C and the bias.
+func (k *tileKernel) start() {
+	fn := k.fn
 	noC, viaScratch, noBias, begin := fn.Label("noc"), fn.Label("copied"), fn.Label("nobias"), fn.Label("begin")
 	fn.I("MOVL amxTile_flags(DI), DX")
 	fn.I("TESTL $1, DX")
 	fn.I("JZ %s", noC)
 	fn.I("TESTL $2, DX")
 	fn.I("JZ %s", viaScratch)
-	fn.I("MOVQ amxTile_c(DI), DX")
+	fn.I("MOVQ amxTile_start(DI), DX")
 	fn.I("ADDQ BP, DX")
 	fn.I("MOVQ amxTile_cs(DI), BX")
-	if rt == 2 {
+	if k.rt == 2 {
 		fn.I("MOVQ BX, R8")
 		fn.I("SHLQ $4, R8")
 		fn.I("ADDQ DX, R8")
 	}
-	eachC(func(t, r, c int) {
+	k.eachC(func(t, r, c int) {
 		base := "DX"
 		if r == 1 {
 			base = "R8"
@@ -208,16 +323,21 @@ func amxStart(fn *asmgen.Func, rt, cols int, eachC func(func(t, r, c int)), mask
 	})
 	fn.I("JMP %s", begin)
 	fn.Mark(viaScratch)
-	amxRows(fn, p, func() {
-		for c := range cols {
-			fn.I("VMOVUPS.Z %d(DX), K%d, Z%d", 64*c, mask(c), c)
-		}
-		for c := range cols {
-			fn.I("VMOVUPS Z%d, %d(AX)", c, 64*c)
-		}
-	})
-	fn.I("MOVQ $%d, BX", scratchRow*p)
-	eachC(func(t, r, c int) { fn.I("%s", asmgen.TILELOADD.Mem(t, amxSlot(r, c, p), "AX", "BX")) })
+	copyRow := fn.Label("copy")
+	fn.I("XORQ CX, CX")
+	fn.I("MOVQ AX, R8")
+	fn.Mark(copyRow)
+	fn.I("MOVQ amxTile_c(DI)(CX*8), DX")
+	for c := range k.cols() {
+		fn.I("VMOVUPS.Z %d(DX)(BP*1), K%d, Z0", 64*c, k.mask(c))
+		fn.I("VMOVUPS Z0, %d(R8)", 64*c)
+	}
+	fn.I("ADDQ $%d, R8", scratchRow*k.p)
+	fn.I("INCQ CX")
+	fn.I("CMPQ CX, amxTile_rows(DI)")
+	fn.I("JLT %s", copyRow)
+	fn.I("MOVQ $%d, BX", scratchRow*k.p)
+	k.eachC(func(t, r, c int) { fn.I("%s", asmgen.TILELOADD.Mem(t, k.slot(r, c), "AX", "BX")) })
 	fn.I("JMP %s", begin)
 	fn.Mark(noC)
 	fn.I("MOVQ amxTile_bias(DI), DX")
@@ -228,117 +348,76 @@ func amxStart(fn *asmgen.Func, rt, cols int, eachC func(func(t, r, c int)), mask
 	partial := fn.Label("partial")
 	fn.I("CMPL amxTile_mask(DI), $-1")
 	fn.I("JNE %s", partial)
-	eachC(func(t, _, c int) { fn.I("%s", asmgen.TILELOADD.Mem(t, int32(64*c), "DX", "BX")) })
+	k.eachC(func(t, _, c int) { fn.I("%s", asmgen.TILELOADD.Mem(t, int32(64*c), "DX", "BX")) })
 	fn.I("JMP %s", begin)
 	fn.Mark(partial)
-	for c := range cols {
-		fn.I("VMOVUPS.Z %d(DX), K%d, Z%d", 64*c, mask(c), c)
-		fn.I("VMOVUPS Z%d, %d(AX)", c, 64*c)
+	for c := range k.cols() {
+		fn.I("VMOVUPS.Z %d(DX), K%d, Z0", 64*c, k.mask(c))
+		fn.I("VMOVUPS Z0, %d(AX)", 64*c)
 	}
-	eachC(func(t, _, c int) { fn.I("%s", asmgen.TILELOADD.Mem(t, int32(64*c), "AX", "BX")) })
+	k.eachC(func(t, _, c int) { fn.I("%s", asmgen.TILELOADD.Mem(t, int32(64*c), "AX", "BX")) })
 	fn.I("JMP %s", begin)
 	fn.Mark(noBias)
-	eachC(func(t, _, _ int) { fn.I("%s", asmgen.TileZero(t)) })
+	k.eachC(func(t, _, _ int) { fn.I("%s", asmgen.TileZero(t)) })
 	fn.Mark(begin)
 }
 
-// amxFinish stores the tiles to C, bounded below: straight to rows at one stride where
-// t says so and there is no bound, else row by row. BX is the stride of the scratch.
-func amxFinish(fn *asmgen.Func, cols, p int, eachC func(func(t, r, c int)), mask func(int) int) {
-	byRow, done := fn.Label("byrow"), fn.Label("stored")
-	fn.I("TESTL $4, amxTile_flags(DI)")
-	fn.I("JZ %s", byRow)
-	fn.I("MOVQ amxTile_c(DI), DX")
-	fn.I("ADDQ BP, DX")
-	fn.I("MOVQ amxTile_cs(DI), BX")
-	fn.I("MOVQ BX, R8")
-	fn.I("SHLQ $4, R8")
-	fn.I("ADDQ DX, R8")
-	eachC(func(t, r, c int) {
-		base := "DX"
-		if r == 1 {
-			base = "R8"
-		}
-		fn.I("%s", asmgen.TILESTORED.Mem(t, int32(64*c), base, "BX"))
-	})
-	fn.I("JMP %s", done)
-	fn.Mark(byRow)
-	eachC(func(t, r, c int) { fn.I("%s", asmgen.TILESTORED.Mem(t, amxSlot(r, c, p), "AX", "BX")) })
-	fn.I("VBROADCASTSS amxTile_lo(DI), Z31")
-	amxRows(fn, p, func() {
-		for c := range cols {
-			fn.I("VMOVUPS %d(AX), Z%d", 64*c, c)
-			fn.I("VMAXPS Z%d, Z31, Z%d", c, c)
-			fn.I("VMOVUPS Z%d, K%d, %d(DX)", c, mask(c), 64*c)
-		}
-	})
+// rest finishes the rows that are left.
+func (k *tileKernel) rest(masked bool) {
+	fn := k.fn
+	loop, done := fn.Label("rest"), fn.Label("rested")
+	fn.I("TESTQ %s, %s", amxLeft, amxLeft)
+	fn.I("JZ %s", done)
+	fn.Mark(loop)
+	k.row(masked)
+	fn.I("DECQ %s", amxLeft)
+	fn.I("JNZ %s", loop)
 	fn.Mark(done)
 }
 
-// amxFinishInt8 turns the sums in the scratch into floats as finishInt8 does, with the
-// same operations in the same order: both kinds of kernels give the same bits.
-func amxFinishInt8(fn *asmgen.Func, cols, p int, mask func(int) int) {
-	corr := func(c int) int { return 31 - c }
-	scale := func(c int) int { return 27 - c }
-	add := func(c int) int { return 23 - c } // the bias, or zero
-	sum := func(c int) int { return c }
-	fn.I("MOVQ amxTile_corr(DI), DX")
-	fn.I("MOVQ amxTile_scale(DI), BX")
-	for c := range cols {
-		fn.I("VMOVUPS.Z %d(DX)(BP*1), K%d, Z%d", 64*c, mask(c), corr(c))
-		fn.I("VMOVUPS.Z %d(BX)(BP*1), K%d, Z%d", 64*c, mask(c), scale(c))
+// row finishes one row of the panels in the slot at AX and goes on to the next.
+func (k *tileKernel) row(masked bool) {
+	fn := k.fn
+	masks := func(c int) (load, store string) {
+		if masked {
+			return fmt.Sprintf(", K%d", k.mask(c)), fmt.Sprintf(" K%d,", k.mask(c))
+		}
+		return "", ""
 	}
-	fn.I("VBROADCASTSS amxTile_lo(DI), Z19")
-	scaled := func() {
-		for c := range cols {
-			fn.I("VMOVDQU32 %d(AX), Z%d", 64*c, sum(c))
-			fn.I("VPDPWSSD.BCST amxTile_za(DI)(CX*4), Z%d, Z%d", corr(c), sum(c))
-			fn.I("VCVTDQ2PS Z%d, Z%d", sum(c), sum(c))
-			fn.I("VMULPS Z%d, Z%d, Z%d", scale(c), sum(c), sum(c))
-		}
+	z := ""
+	if masked {
+		z = ".Z"
 	}
-	store := func() {
-		for c := range cols {
-			fn.I("VMAXPS Z%d, Z19, Z%d", sum(c), sum(c))
-			fn.I("VMOVUPS Z%d, K%d, %d(DX)", sum(c), mask(c), 64*c)
-		}
+	fn.I("MOVQ amxTile_c(DI)(%s*8), BX", amxRow)
+	if k.int8 {
+		fn.I("MOVQ amxTile_bias(DI), R15")
+		fn.I("TESTL $1, amxTile_flags(DI)")
+		fn.I("CMOVQNE BX, R15")
 	}
-	noC, noBias, done := fn.Label("noc"), fn.Label("nobias"), fn.Label("finished")
-	fn.I("TESTL $1, amxTile_flags(DI)")
-	fn.I("JZ %s", noC)
-	amxRows(fn, p, func() {
-		scaled()
-		fn.I("VBROADCASTSS amxTile_sa(DI)(CX*4), Z18")
-		for c := range cols {
-			fn.I("VMOVUPS.Z %d(DX), K%d, Z%d", 64*c, mask(c), add(c))
-			fn.I("VFMADD213PS Z%d, Z18, Z%d", add(c), sum(c))
+	for c := range k.cols() {
+		load, store := masks(c)
+		fn.I("VMOVUPS %d(AX), Z0", 64*c)
+		if k.int8 {
+			k.dequantise(c, z, load)
 		}
-		store()
-	})
-	fn.I("JMP %s", done)
-	fn.Mark(noC)
-	fn.I("MOVQ amxTile_bias(DI), DX")
-	fn.I("TESTQ DX, DX")
-	fn.I("JZ %s", noBias)
-	for c := range cols {
-		fn.I("VMOVUPS.Z %d(DX)(BP*1), K%d, Z%d", 64*c, mask(c), add(c))
+		k.activate(fn)
+		if k.gated {
+			fn.I("VMULPS.BCST amxTile_gate(DI)(%s*4), Z0, Z0", amxRow)
+		}
+		if k.half {
+			if masked {
+				fn.I("VMOVAPS.Z Z0, K%d, Z0", k.mask(c))
+			}
+			fn.I("%s", asmgen.VCVTNEPS2BF16.RRR("VCVTNEPS2BF16", 1, 0, 0))
+			if masked { // to whole words of two
+				fn.I("VMOVDQU16 Y1, K%d, %d(BX)(R14*1)", k.mask(c)+2, 32*c)
+			} else {
+				fn.I("VMOVDQU Y1, %d(BX)(R14*1)", 32*c)
+			}
+			continue
+		}
+		fn.I("VMOVUPS Z0,%s %d(BX)(%s*1)", store, 64*c, amxPrev)
 	}
-	amxRows(fn, p, func() {
-		scaled()
-		fn.I("VBROADCASTSS amxTile_sa(DI)(CX*4), Z18")
-		for c := range cols {
-			fn.I("VFMADD213PS Z%d, Z18, Z%d", add(c), sum(c))
-		}
-		store()
-	})
-	fn.I("JMP %s", done)
-	fn.Mark(noBias)
-	amxRows(fn, p, func() {
-		scaled()
-		for c := range cols {
-			fn.I("VMULPS.BCST amxTile_sa(DI)(CX*4), Z%d, Z%d", sum(c), sum(c))
-		}
-		store()
-	})
-	fn.Mark(done)
+	fn.I("ADDQ $%d, AX", scratchRow*k.p)
+	fn.I("INCQ %s", amxRow)
 }

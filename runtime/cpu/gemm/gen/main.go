@@ -4,6 +4,7 @@ package main
 
 import (
 	"log"
+	"os"
 
 	"github.com/seed-c851cfd2/moec/runtime/cpu/asmgen"
 )
@@ -41,14 +42,14 @@ func main() {
 	}
 	write(f, "avx2_amd64.s")
 	f = asmgen.New("amd64", generator)
-	for _, k := range []kind{bf16, i8} {
-		k.amx(f, 2, 2, 1)
-		k.amx(f, 2, 1, 1)
-		k.amx(f, 1, 2, 2)
-		k.amx(f, 1, 2, 1)
-		k.amx(f, 1, 1, 1)
+	kernels := tileKernels()
+	for _, k := range kernels {
+		k.emit(f)
 	}
 	write(f, "amx_amd64.s")
+	if err := os.WriteFile("amx_kernels_amd64.go", tileDispatch(kernels), 0o644); err != nil {
+		log.Fatal(err)
+	}
 	f = asmgen.New("amd64", generator)
 	convert(f)
 	write(f, "convert_amd64.s")

@@ -1,0 +1,244 @@
+package gemm
+
+import (
+	"math"
+	"unsafe"
+
+	"github.com/seed-c851cfd2/moec/codegen/plan/layout"
+	"github.com/seed-c851cfd2/moec/runtime/cpu/act"
+)
+
+// runAMX is Run on tiles, for blocks with one step of k at least.
+func (k *Kernels) runAMX(b *Block) {
+	t := k.tileState()
+	defer k.keepTile(t)
+	p := b.B.Precision
+	per := p.PerStep()
+	s0, s1 := b.K0/per, (b.K1+per-1)/per
+	cut := s1 - s0
+	if b.M > amxRows && p != layout.I8 && cut > amxWhole {
+		cuts := (cut + amxCut - 1) / amxCut
+		cut = (cut/cuts + amxKTile - 1) / amxKTile * amxKTile
+	}
+	cols := b.N1 - b.N0
+	if b.M > amxRows {
+		cols = max(1, chunkBytes/(4*layout.NR*cut)) * layout.NR
+	}
+	for n := b.N0; n < b.N1; n += cols {
+		for s := s0; s < s1; s += cut {
+			c := amxChunk{Block: b, n0: n, n1: min(n+cols, b.N1), a0: s - s0, s0: s, s1: min(s+cut, s1), final: s+cut >= s1}
+			for row := 0; row < b.M; row += amxRows {
+				k.rows(t, &c, row, min(amxRows, b.M-row))
+			}
+		}
+	}
+}
+
+// amxChunk is a part of a block: columns n0 to n1 and steps s0 to s1; a0 is s0 counted
+// from the start of the rows of A.
+type amxChunk struct {
+	*Block
+	n0, n1, a0, s0, s1 int
+	final              bool // of k
+}
+
+// rows multiplies rows rows, from row on, by the columns and steps of c.
+func (k *Kernels) rows(t *amxTile, c *amxChunk, row, rows int) {
+	p := c.B.Precision
+	t.operand(c, row, rows)
+	steps, whole := p.Steps(c.B.K), c.B.N/layout.NR*layout.NR // whole is the columns in whole panels
+	if n1 := min(c.n1, whole); n1 > c.n0 {
+		t.b = wordAt(c.B, 4*(c.n0*steps+c.s0*layout.NR), c.s1-c.s0)
+		t.bp = uintptr(4 * layout.NR * steps)
+		k.columns(t, c, row, rows, c.n0, n1, 2)
+	}
+	if n0 := max(c.n0, whole); n0 < c.n1 {
+		ct := 2
+		if c.n1-n0 <= layout.NR/2 {
+			ct = 1
+		}
+		t.b, t.bp = wordAt(c.B, 4*(n0*steps+c.s0*16*ct), c.s1-c.s0), 0
+		k.columns(t, c, row, rows, n0, c.n1, ct)
+	}
+}
+
+// columns multiplies by columns n0 to n1, which are whole panels, or else one of ct tiles.
+func (k *Kernels) columns(t *amxTile, c *amxChunk, row, rows, n0, n1, ct int) {
+	width := min(n1-n0, layout.NR)
+	t.mask, t.maskUp = uint32(1<<width-1), uint32(1<<((width+1)&^1)-1)
+	t.off, t.boff, t.flags, t.bias = 0, 0, 0, nil
+	partial := width < layout.NR
+	if c.C.Index == nil && !partial {
+		t.flags = amxDirect
+	}
+	if c.a0 > 0 || c.Add {
+		t.flags |= accumulate
+	} else if c.Bias != nil {
+		t.bias = unsafe.Pointer(&c.Bias[n0])
+	}
+	p := c.B.Precision
+	var end amxKernel
+	if p == layout.I8 {
+		end = amxInt8
+		t.scale, t.corr = unsafe.Pointer(&c.B.Scale[n0]), unsafe.Pointer(&c.B.Sum[n0])
+		if t.bias == nil {
+			t.bias = t.zeros(n1 - n0)
+		}
+	}
+	t.lo = float32(math.Inf(-1))
+	fused := true
+	if c.final {
+		if c.Act == act.Relu {
+			t.lo = 0
+		}
+		var e amxKernel
+		e, fused = c.fused(ct)
+		fused = fused && (e&amxHalf == 0 || t.flags&accumulate == 0 || t.flags&amxDirect != 0)
+		if fused {
+			end |= e
+		}
+	}
+	if t.flags&amxDirect != 0 && t.lo != 0 {
+		t.flags |= amxStore
+	}
+	if end&amxHalf != 0 {
+		t.into(c, row, rows, n0, n1)
+	} else {
+		t.result(c, row, rows, n0, n1)
+	}
+	t.run(rows, ct, (n1-n0+layout.NR-1)/layout.NR, c.s1-c.s0, end)
+	if !fused {
+		k.finish(c.Block, row, rows, n0, n1)
+	}
+}
+
+// fused is how kernels of panels of ct tiles end the block, and whether they do all that
+// it asks for.
+func (b *Block) fused(ct int) (end amxKernel, all bool) {
+	switch b.Act {
+	case act.Identity, act.Relu:
+	case act.Gelu:
+		end = amxGelu
+	case act.Silu:
+		end = amxSilu
+	default:
+		return 0, false
+	}
+	if end != 0 && ct == 1 {
+		return 0, false
+	}
+	if b.Into.data != nil {
+		end |= amxHalf
+	}
+	if b.Gates != nil && end&amxHalf != 0 {
+		end |= amxGated
+	}
+	return end, b.Gates == nil || end&amxGated != 0
+}
+
+// zeros points at n minus zeros, which leave even the sign of zero as it is.
+func (t *amxTile) zeros(n int) unsafe.Pointer {
+	for len(t.none) < n {
+		t.none = append(t.none, float32(math.Copysign(0, -1)))
+	}
+	return unsafe.Pointer(&t.none[0])
+}
+
+// result points t at columns n0 to n1 of rows of C.
+func (t *amxTile) result(c *amxChunk, row, rows, n0, n1 int) {
+	n0, n1 = n0-c.N0, n1-c.N0
+	for i := range rows {
+		at := c.C.At(row + i)
+		t.c[i] = unsafe.Pointer(&c.C.Data[at+n0 : at+n1][0])
+	}
+	t.start = t.c[0]
+}
+
+// into points t at columns n0 to n1 of rows of the operand that takes the results, and at
+// those of C, which is at one stride, for what sums start from.
+func (t *amxTile) into(c *amxChunk, row, rows, n0, n1 int) {
+	n0, n1 = n0-c.N0, n1-c.N0
+	words := (n1 - n0 + 1) / 2
+	for i := range rows {
+		at := (row+i)*c.Into.words + (c.IntoCol+n0)/2
+		t.c[i] = unsafe.Pointer(&c.Into.data[at : at+words][0])
+		t.gate[i] = c.gate(row + i)
+	}
+	if t.flags&accumulate != 0 {
+		first, last := c.C.At(row), c.C.At(row+rows-1)
+		_ = c.C.Data[last+n0 : last+n1]
+		t.start = unsafe.Pointer(&c.C.Data[first+n0 : first+n1][0])
+	}
+}
+
+// operand points t at the rows of A, and takes their int8 scales.
+func (t *amxTile) operand(c *amxChunk, row, rows int) {
+	t.rows, t.cs = uintptr(rows), uintptr(4*c.C.Stride)
+	o, steps := &c.A, c.s1-c.s0
+	if o.index == nil {
+		first := row*o.words + c.a0
+		_ = o.data[first+(rows-1)*o.words+steps-1]
+		t.a, t.as = unsafe.Pointer(&o.data[first]), uintptr(4*o.words)
+	} else {
+		words := amxWords(steps)
+		if need := amxRows * words; len(t.gather) < need {
+			t.gather = make([]uint32, need)
+		}
+		for i := range rows {
+			from := int(o.index[row+i])*o.words + c.a0
+			copy(t.gather[i*words:(i+1)*words], o.data[from:from+steps])
+		}
+		t.a, t.as = unsafe.Pointer(&t.gather[0]), uintptr(4*words)
+	}
+	if o.scale == nil {
+		return
+	}
+	for i := range rows {
+		r := row + i
+		if o.index != nil {
+			r = int(o.index[r])
+		}
+		t.sa[i], t.za[i] = o.scale[r], o.zero[r]
+	}
+}
+
+// amxWords is the distance in words of rows of that many steps: whole cache lines, and
+// an odd number of them, so that the rows of a tile lie in different sets of L1.
+func amxWords(steps int) int { return ((steps+amxKTile-1)/amxKTile | 1) * amxKTile }
+
+// run multiplies rows rows of t by panels of ct tiles, over steps steps, and ends as end
+// says.
+func (t *amxTile) run(rows, ct, panels, steps int, end amxKernel) {
+	rt := (rows + 15) / 16
+	group := 1
+	if rt == 1 && ct == 2 && panels > 1 {
+		group = 2
+	}
+	for panels > 0 {
+		t.configure(amxShape{rows: rows, rt: rt, ct: ct, p: group, first: min(steps, amxKTile), tail: steps % amxKTile})
+		t.k, t.tail = uintptr(steps/amxKTile), 0
+		switch {
+		case steps < amxKTile:
+			t.k = 1
+		case steps%amxKTile != 0:
+			t.tail = 1
+		}
+		t.n = uintptr(panels / group * group)
+		panels -= int(t.n)
+		var shape amxKernel
+		switch {
+		case rt == 2 && ct == 2:
+			shape = amx2x2p1
+		case rt == 2:
+			shape = amx2x1p1
+		case group == 2:
+			shape = amx1x2p2
+		case ct == 2:
+			shape = amx1x2p1
+		default:
+			shape = amx1x1p1
+		}
+		t.call(shape | end)
+		group = 1
+	}
+}
