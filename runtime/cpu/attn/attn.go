@@ -249,46 +249,94 @@ func (a *Attention) attend(s *state, b, h, block int, kp, vp, w []float32) {
 			C: gemm.Rows{Data: scores, Stride: sw},
 		}
 		a.Kernels.Run(&s.block)
-		for i := range count {
-			row := scores[i*sw : i*sw+k1-k0]
-			was := top[i]
-			m, n := a.mask(row, b, h+i*perHead, q0+i*perQuery, k0, was)
-			l, scale := float32(0), float32(1)
-			if math.IsInf(float64(m), -1) {
-				clear(row)
-			} else {
-				l = a.Rows.ExpSum(row[:n], m)
-				clear(row[n:])
-				scale = rows.Exp(was - m)
-			}
-			top[i] = m
-			if k0 > 0 {
-				sum[i] = sum[i]*scale + l
-				a.Rows.Scale(acc[i*vw:i*vw+a.VDim], acc[i*vw:i*vw+a.VDim], scale)
-			} else {
-				sum[i] = l
+		probs := a.Kernels.Place(a.Precision, gemm.Rows{Data: scores, Stride: sw}, count, k1-k0, w)
+		if half, words := probs.Halves(); half != nil && k0 == 0 && !a.Causal && a.Mask.Keep == nil && (a.Mask.Add == nil || a.Mask.Key == 1) {
+			a.softmaxRows(scores, sw, b, h, q0, perHead, perQuery, k1, half, words, top[:count], sum)
+		} else {
+			for i := range count {
+				row := scores[i*sw : i*sw+k1-k0]
+				scale := a.softmax(row, probs, i, b, h+i*perHead, q0+i*perQuery, k0, top[i:i+1], sum[i:i+1])
+				if k0 > 0 {
+					a.Rows.Scale(acc[i*vw:i*vw+a.VDim], acc[i*vw:i*vw+a.VDim], scale)
+				}
 			}
 		}
 		s.block = gemm.Block{
-			A: a.Kernels.Prepare(a.Precision, gemm.Rows{Data: scores, Stride: sw}, count, k1-k0, nil, w),
+			A: probs,
 			M: count, B: &s.v, N1: a.VDim, K0: first, K1: first + k1 - k0,
 			C: gemm.Rows{Data: acc, Stride: vw}, Add: k0 > 0,
 		}
 		a.Kernels.Run(&s.block)
 	}
-	for i := range count {
-		out := a.Out.Data[a.Out.at(b, h+i*perHead, q0+i*perQuery):][:a.VDim]
+	for i, l := range sum[:count] {
 		switch {
-		case sum[i] > 0:
-			a.Rows.Scale(out, acc[i*vw:i*vw+a.VDim], 1/sum[i])
+		case l > 0:
+			sum[i] = 1 / l
 		case a.NaNToZero:
-			clear(out)
+			sum[i] = 0
+			clear(acc[i*vw:][:a.VDim])
 		default:
-			for j := range out {
-				out[j] = float32(math.NaN())
+			sum[i] = float32(math.NaN())
+		}
+	}
+	stride := a.Out.Pos
+	if perHead == 1 {
+		stride = a.Out.Head
+	}
+	a.Rows.ScaleRows(a.Out.Data[a.Out.at(b, h, q0):], stride, acc, vw, sum[:count], a.VDim)
+}
+
+// softmaxRows turns the scores of a block of queries with all its first chunk of keys, up
+// to k1, into probabilities, unnormalised, as bf16, and sets the rows' tops and sums. It
+// does what softmax does row by row.
+func (a *Attention) softmaxRows(scores []float32, sw, b, h, q0, perHead, perQuery, k1 int, half []uint32, words int, top, sum []float32) {
+	m := &a.Mask
+	add, stride := m.Add, 0
+	if add != nil {
+		add, stride = add[b*m.Batch+h*m.Head+q0*m.Query:], perHead*m.Head+perQuery*m.Query
+	}
+	a.Rows.ScaleMaxRows(scores, sw, k1, a.Scale, add, stride, top)
+	for i, t := range top {
+		if math.IsInf(float64(t), -1) {
+			top[i] = 0 // e^-Inf is 0 then
+		}
+	}
+	a.Rows.ExpSumRows(half, words, scores, sw, k1, top, sum)
+	if k1 < a.Keys { // what later chunks start from
+		for i, l := range sum[:len(top)] {
+			if l == 0 {
+				top[i] = float32(math.Inf(-1))
 			}
 		}
 	}
+}
+
+// softmax turns the scores of one query with keys from k0 on into probabilities,
+// unnormalised: in place, or as row i of probs where that has rows of its own. It brings
+// the query's top and sum up to date and returns what earlier sums are scaled by.
+func (a *Attention) softmax(row []float32, probs gemm.Operand, i, b, h, q, k0 int, top, sum []float32) (scale float32) {
+	was := top[0]
+	m, n := a.mask(row, b, h, q, k0, was)
+	scale = 1
+	if math.IsInf(float64(m), -1) {
+		n = 0
+	} else {
+		scale = rows.Exp(was - m)
+	}
+	top[0] = m
+	before := sum[0]
+	if half, words := probs.Halves(); half != nil {
+		half = half[i*words:][:words]
+		a.Rows.ExpSumRows(half, words, row, len(row), n, top, sum)
+		clear(half[(n+1)/2:])
+	} else {
+		sum[0] = a.Rows.ExpSum(row[:n], m)
+		clear(row[n:])
+	}
+	if k0 > 0 {
+		sum[0] += before * scale
+	}
+	return scale
 }
 
 // mask scales and masks the scores of one query with keys from k0 on. It returns the

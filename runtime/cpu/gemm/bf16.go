@@ -66,3 +66,7 @@ func (k *Kernels) Store(o Operand, col int, x Rows, m, n int) {
 		k.roundBF16(o.data[col/2:], o.words, x.Data, x.Stride, m, n)
 	}
 }
+
+// Halves are the converted rows of bf16, two to a word, and the words from row to row; nil
+// if the operand has no rows of its own.
+func (o Operand) Halves() (data []uint32, words int) { return o.data, o.words }

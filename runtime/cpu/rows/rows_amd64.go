@@ -121,6 +121,45 @@ func (k *Kernels) transposeVector(dst []float32, dstStride int, src []float32, s
 	return r, c
 }
 
+func (k *Kernels) expSumRowsVector(dst []uint32, dstStride int, x []float32, xStride, n int, top, sum []float32) bool {
+	if !k.feat.BF16 {
+		return false
+	}
+	expSumRowsZ(&dst[0], 4*dstStride, &x[0], 4*xStride, n, &top[0], &sum[0], len(top))
+	return true
+}
+
+func (k *Kernels) scaleMaxRowsVector(x []float32, xStride, n int, factor float32, add []float32, addStride int, top []float32) bool {
+	if !k.feat.AVX512 {
+		return false
+	}
+	var row *float32
+	if add != nil {
+		row = &add[0]
+	} else {
+		addStride = 0 // so that the pointer stays nil
+	}
+	scaleMaxRowsZ(&x[0], 4*xStride, n, row, 4*addStride, &top[0], len(top), factor)
+	return true
+}
+
+func (k *Kernels) scaleRowsVector(dst []float32, dstStride int, x []float32, xStride int, factor []float32, n int) bool {
+	if !k.feat.AVX512 {
+		return false
+	}
+	scaleRowsZ(&dst[0], 4*dstStride, &x[0], 4*xStride, &factor[0], len(factor), n)
+	return true
+}
+
+//go:noescape
+func expSumRowsZ(dst *uint32, dstStride int, x *float32, xStride, n int, top, sum *float32, rows int)
+
+//go:noescape
+func scaleMaxRowsZ(x *float32, xStride, n int, add *float32, addStride int, top *float32, rows int, factor float32)
+
+//go:noescape
+func scaleRowsZ(dst *float32, dstStride int, x *float32, xStride int, factor *float32, rows, n int)
+
 // The loops; see gen. mask is read by the AVX2 versions only.
 
 //go:noescape

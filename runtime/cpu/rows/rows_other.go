@@ -29,3 +29,13 @@ func (k *Kernels) selectMaxVector(x []float32, keep []bool, factor, fill, floor 
 func (k *Kernels) transposeVector(dst []float32, dstStride int, src []float32, srcStride, rows, cols int) (r, c int) {
 	return 0, 0
 }
+
+func (k *Kernels) expSumRowsVector([]uint32, int, []float32, int, int, []float32, []float32) bool {
+	return false
+}
+
+func (k *Kernels) scaleMaxRowsVector([]float32, int, int, float32, []float32, int, []float32) bool {
+	return false
+}
+
+func (k *Kernels) scaleRowsVector([]float32, int, []float32, int, []float32, int) bool { return false }

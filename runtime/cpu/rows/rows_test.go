@@ -87,6 +87,49 @@ func TestRows(t *testing.T) {
 			near(t, "exp", n, e[i], p, 2.5e-7*p)
 		}
 		near(t, "sum of exp", n, got, want, 1e-5*want)
+		words := (n+1)/2 + 1
+		halves, tops, sums := make([]uint32, 3*words), []float32{float32(top), float32(top) + 1, float32(top) + 2}, make([]float32, 3)
+		for r := range tops {
+			halves[(r+1)*words-1] = 12345
+		}
+		k.ExpSumRows(halves, words, x, 0, n, tops, sums) // the same row three times
+		for r := range tops {
+			want := 0.0
+			for i := range x {
+				p := math.Exp(float64(x[i] - tops[r]))
+				want += p
+				h := halves[r*words+i/2] >> (i % 2 * 16) << 16
+				near(t, "bf16 of exp", n, math.Float32frombits(h), p, p*(0x1p-8+1e-5))
+			}
+			near(t, "sum of exp for bf16", n, sums[r], want, 2e-5*want)
+			if halves[(r+1)*words-1] != 12345 || n%2 == 1 && halves[r*words+n/2]>>16 != 0 {
+				t.Fatalf("n=%d: bf16 of exp ends in %x", n, halves[n/2:])
+			}
+		}
+		for _, add := range [][]float32{nil, append([]float32(nil), y...)} {
+			one, rows := append([]float32(nil), x...), append(append(append([]float32(nil), x...), 7), x...)
+			want := k.ScaleMax(one, 0.3, add, -9)
+			tops := []float32{-9, 8}
+			k.ScaleMaxRows(rows, n+1, n, 0.3, add, 0, tops)
+			near(t, "top of rows", n, tops[0], float64(want), 0)
+			near(t, "top under a floor", n, tops[1], float64(max(want, 8)), 0)
+			for i := range one {
+				near(t, "scaled", n, rows[i], float64(one[i]), 0)
+				near(t, "scaled", n, rows[n+1+i], float64(one[i]), 0)
+			}
+			near(t, "between rows", n, rows[n], 7, 0)
+		}
+		if n > 0 {
+			y := make([]float32, 3*n+4)
+			k.ScaleRows(y, n+2, e, 0, []float32{2, -3, 0.5}, n)
+			for r, f := range []float32{2, -3, 0.5} {
+				for i := range n {
+					if r*(n+2)+i < len(y) {
+						near(t, "scaled row", n, y[r*(n+2)+i], float64(e[i]*f), 0)
+					}
+				}
+			}
+		}
 		k.Scale(x, x, 0.5)
 		okX()
 		okY()

@@ -28,6 +28,9 @@ func main() {
 		v.selectMax()
 	}
 	transpose8(f)
+	expSumRows(f)
+	scaleMaxRows(f)
+	scaleRows(f)
 	if err := f.WriteFile("rows_amd64.s"); err != nil {
 		log.Fatal(err)
 	}
