@@ -26,11 +26,15 @@ type MLP struct {
 }
 
 const (
-	// blockRows is the number of tokens that a task carries through a layer: at 96
-	// a weight is used for 48 FLOPs a byte of f32 while activations stay in L2.
-	blockRows = 96
-	// hiddenChunk is the number of hidden units at a time: 96 rows of 512 are 192 KB.
+	// blockRows is the number of tokens that a task carries through a layer: at 192
+	// a weight is used for 96 FLOPs a byte of f32, and the hidden units of a chunk stay
+	// in L2. At d 512 and 1024, 96 rows measured 1 % slower, 48 5 %.
+	blockRows = 192
+	// hiddenChunk is the number of hidden units at a time: 192 rows of 512 are 384 KB.
+	// Chunks of 256 measured 2 % slower, of 1024 1 %.
 	hiddenChunk = 512
+	// tileRows is the number of rows at a time of an expert, a memory and an int8 layer.
+	tileRows = 96
 	// hiddenFloats bounds the hidden tile of int8 layers, which need whole rows to
 	// find their scales: 768 KB.
 	hiddenFloats = 192 << 10
@@ -51,13 +55,10 @@ func (l *MLP) plan(workers int) (few bool) {
 	l.chunk = min(f, hiddenChunk)
 	if p == layout.I8 {
 		l.chunk = f
-		limit = max(24, min(blockRows, hiddenFloats/max(1, f)/12*12))
+		limit = max(24, min(tileRows, hiddenFloats/max(1, f)/12*12))
 	}
-	l.tasks = (l.T + limit*workers - 1) / (limit * workers) * workers
-	l.rows = (l.T + max(1, l.tasks) - 1) / max(1, l.tasks)
-	if l.rows > 0 {
-		l.tasks = (l.T + l.rows - 1) / l.rows
-	}
+	l.rows = gemm.TaskRows(l.T, limit, workers)
+	l.tasks = tasks(l.T, max(1, l.rows))
 	l.per = pad(k.OperandLen(l.Up.Precision, l.rows, l.Up.K)) + pad(l.rows*l.chunk) +
 		l.auxLen(l.rows, l.chunk) + pad(k.OperandLen(p, l.rows, l.chunk))
 	return false

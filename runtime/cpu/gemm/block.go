@@ -32,9 +32,10 @@ const (
 	// chunkBytes of B are reused from L2 by all the rows of a block. Half of the
 	// smallest L2 among AVX-512 machines (1 MB) leaves the rest to A and C.
 	chunkBytes = 512 << 10
-	// stepCut is the most steps at a time when there is more than one row block,
-	// so that the rows of A (12 x 2 KB) stay in L1.
-	stepCut = 512
+	// stepCut is the most steps at a time when there is more than one row block, so
+	// that the rows of A (12 x 3 KB) stay in L1. Each cut starts from C again: 512
+	// measured 1 % slower on 1024^3.
+	stepCut = 768
 )
 
 // Run computes b. It panics if a range is outside of its slice.
@@ -115,7 +116,8 @@ func (k *Kernels) chunk(b *Block, n0, n1, a0, s0, s1, last int, next uintptr) {
 	}
 	blocks := (b.M + per - 1) / per
 	for i, row := 0, 0; i < blocks; i++ {
-		rows := (b.M - row + blocks - i - 1) / (blocks - i)
+		// Whole tiles, then what is left: equal parts would be padded, 64 rows to 68.
+		rows := min(per, b.M-row)
 		b.rows(&t, row, rows, n0-b.N0, n1-b.N0, a0, elems)
 		t.off, t.boff = 0, 0
 		if panels > 0 {

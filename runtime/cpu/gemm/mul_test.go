@@ -121,3 +121,34 @@ func TestMulAllocatesNothing(t *testing.T) {
 		}
 	}
 }
+
+// The tasks cover all rows, are about equal, no larger than the limit and one unit, and
+// end in a part of a tile no more often than they must.
+func TestTaskRows(t *testing.T) {
+	for m := range 700 {
+		for workers := 1; workers <= 5; workers++ {
+			for _, limit := range []int{12, 24, 96, 192} {
+				rows := TaskRows(m, limit, workers)
+				if m == 0 {
+					if rows != 0 {
+						t.Fatalf("no rows in tasks of %d", rows)
+					}
+					continue
+				}
+				if rows < 1 || rows > m || rows > limit+maxRows {
+					t.Fatalf("m=%d limit=%d workers=%d: tasks of %d rows", m, limit, workers, rows)
+				}
+				if tasks := (m + rows - 1) / rows; tasks > 1 && workers == 1 && rows%maxRows != 0 {
+					t.Fatalf("m=%d limit=%d: %d tasks of %d rows, no whole tiles", m, limit, tasks, rows)
+				}
+				// The worker with the most rows has no more than its share and two units
+				// per task of its own.
+				tasks := (m + rows - 1) / rows
+				most := (tasks + workers - 1) / workers * rows
+				if share := (m + workers - 1) / workers; workers > 1 && most > share+4*((tasks+workers-1)/workers)+4 {
+					t.Fatalf("m=%d limit=%d workers=%d: tasks of %d rows give one worker up to %d of %d", m, limit, workers, rows, most, share)
+				}
+			}
+		}
+	}
+}
