@@ -36,6 +36,10 @@ const (
 	// that the rows of A (12 x 3 KB) stay in L1. Each cut starts from C again: 512
 	// measured 1 % slower on 1024^3.
 	stepCut = 768
+	// streamAhead is how far the first tile of rows, for which B comes from memory,
+	// fetches it into L2, in bytes. So eight rows at d 1024 take 1.07 times as long as one,
+	// before 1.5 times; half and double the distance measured alike.
+	streamAhead = 3072
 )
 
 // Run computes b. It panics if a range is outside of its slice.
@@ -53,7 +57,7 @@ func (k *Kernels) Run(b *Block) {
 		cut = (cut + cuts - 1) / cuts
 	}
 	cols := b.N1 - b.N0
-	if b.M > maxRows || b.split(k.rowsPerTile(p)) {
+	if b.M > maxRows {
 		cols = max(1, chunkBytes/(4*layout.NR*max(1, cut))) * layout.NR
 	}
 	cut = max(1, cut)
@@ -111,9 +115,6 @@ func (k *Kernels) chunk(b *Block, n0, n1, a0, s0, s1, last int, next uintptr) {
 		panels, width = panels+1, tailWidth
 	}
 	per := k.rowsPerTile(p)
-	if b.split(per) {
-		per = (b.M + 1) / 2
-	}
 	blocks := (b.M + per - 1) / per
 	for i, row := 0, 0; i < blocks; i++ {
 		// Whole tiles, then what is left: equal parts would be padded, 64 rows to 68.
@@ -123,8 +124,13 @@ func (k *Kernels) chunk(b *Block, n0, n1, a0, s0, s1, last int, next uintptr) {
 		if panels > 0 {
 			t.b = wordAt(b.B, at, int(t.k))
 			t.bk, t.bp, t.n = 4*layout.NR, uintptr(4*layout.NR*steps), uintptr(panels)
+			t.flags &^= stream
 			t.ahead = t.bp
-			if next != 0 && (blocks > 1 || panels == 1) {
+			switch {
+			case i == 0 && per == maxRows && rows > 6:
+				t.flags |= stream
+				t.ahead = streamAhead
+			case next != 0 && (blocks > 1 || panels == 1):
 				// Each row block fetches two lines in eight; four of them all.
 				t.ahead = next - uintptr(t.b) + uintptr(i%4*64)
 			}
@@ -156,13 +162,6 @@ func wordAt(m *layout.Matrix, at, steps int) unsafe.Pointer {
 		return unsafe.Pointer(&m.BF16[at/2])
 	}
 	return unsafe.Pointer(&m.I8[at])
-}
-
-// split reports whether one tile's rows go as two: kernels of up to six rows take
-// several panels at a time, and so read a large B from memory in several streams.
-// The second half finds it in L2.
-func (b *Block) split(per int) bool {
-	return per == maxRows && b.M > 6 && b.M <= maxRows && b.B.Precision.Bytes(b.B.K, b.B.N) > 2<<20
 }
 
 // address is where step s of the panel of column n begins, clamped to the matrix.
