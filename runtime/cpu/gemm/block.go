@@ -86,10 +86,10 @@ func (k *Kernels) chunk(b *Block, n0, n1, a0, s0, s1, last int, next uintptr) {
 	first := a0 == 0
 	t.lo = float32(math.Inf(-1))
 	if b.Relu && s1 == last {
-		t.lo = 0
+		t.lo, t.flags = 0, bounded
 	}
 	if !first || b.Add {
-		t.flags = accumulate
+		t.flags |= accumulate
 	} else if b.Bias != nil {
 		t.bias = unsafe.Pointer(&b.Bias[n0])
 	}

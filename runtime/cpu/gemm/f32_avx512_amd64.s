@@ -105,9 +105,12 @@ tailstep8:
 done9:
 	MOVQ t+0(FP), DI
 	MOVQ tile_off(DI), BP
+	TESTL $4, tile_flags(DI)
+	JZ free10
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
+free10:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	VMOVUPS Z1, K2, 64(SI)(BP*1)
@@ -200,8 +203,11 @@ tailstep8:
 done9:
 	MOVQ t+0(FP), DI
 	MOVQ tile_off(DI), BP
+	TESTL $4, tile_flags(DI)
+	JZ free10
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
+free10:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	ADDQ $64, tile_off(DI)
@@ -338,11 +344,14 @@ tailstep8:
 done9:
 	MOVQ t+0(FP), DI
 	MOVQ tile_off(DI), BP
+	TESTL $4, tile_flags(DI)
+	JZ free10
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
 	VMAXPS Z2, Z31, Z2
 	VMAXPS Z3, Z31, Z3
+free10:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	VMOVUPS Z1, K2, 64(SI)(BP*1)
@@ -455,9 +464,12 @@ tailstep8:
 done9:
 	MOVQ t+0(FP), DI
 	MOVQ tile_off(DI), BP
+	TESTL $4, tile_flags(DI)
+	JZ free10
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
+free10:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	MOVQ tile_c+8(DI), SI
@@ -648,6 +660,8 @@ tailstep8:
 done9:
 	MOVQ t+0(FP), DI
 	MOVQ tile_off(DI), BP
+	TESTL $4, tile_flags(DI)
+	JZ free10
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
@@ -657,6 +671,7 @@ done9:
 	VMAXPS Z5, Z31, Z5
 	VMAXPS Z6, Z31, Z6
 	VMAXPS Z7, Z31, Z7
+free10:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	VMOVUPS Z1, K2, 64(SI)(BP*1)
@@ -809,11 +824,14 @@ tailstep8:
 done9:
 	MOVQ t+0(FP), DI
 	MOVQ tile_off(DI), BP
+	TESTL $4, tile_flags(DI)
+	JZ free10
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
 	VMAXPS Z2, Z31, Z2
 	VMAXPS Z3, Z31, Z3
+free10:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	MOVQ tile_c+8(DI), SI
@@ -1060,6 +1078,8 @@ tailstep8:
 done9:
 	MOVQ t+0(FP), DI
 	MOVQ tile_off(DI), BP
+	TESTL $4, tile_flags(DI)
+	JZ free10
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
@@ -1073,6 +1093,7 @@ done9:
 	VMAXPS Z9, Z31, Z9
 	VMAXPS Z10, Z31, Z10
 	VMAXPS Z11, Z31, Z11
+free10:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	VMOVUPS Z1, K2, 64(SI)(BP*1)
@@ -1265,6 +1286,8 @@ tailstep8:
 done9:
 	MOVQ t+0(FP), DI
 	MOVQ tile_off(DI), BP
+	TESTL $4, tile_flags(DI)
+	JZ free10
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
@@ -1272,6 +1295,7 @@ done9:
 	VMAXPS Z3, Z31, Z3
 	VMAXPS Z4, Z31, Z4
 	VMAXPS Z5, Z31, Z5
+free10:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	MOVQ tile_c+8(DI), SI
@@ -1580,6 +1604,8 @@ tailstep8:
 done9:
 	MOVQ t+0(FP), DI
 	MOVQ tile_off(DI), BP
+	TESTL $4, tile_flags(DI)
+	JZ free10
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
@@ -1597,6 +1623,7 @@ done9:
 	VMAXPS Z13, Z31, Z13
 	VMAXPS Z14, Z31, Z14
 	VMAXPS Z15, Z31, Z15
+free10:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	VMOVUPS Z1, K2, 64(SI)(BP*1)
@@ -1832,6 +1859,8 @@ tailstep8:
 done9:
 	MOVQ t+0(FP), DI
 	MOVQ tile_off(DI), BP
+	TESTL $4, tile_flags(DI)
+	JZ free10
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
@@ -1841,6 +1870,7 @@ done9:
 	VMAXPS Z5, Z31, Z5
 	VMAXPS Z6, Z31, Z6
 	VMAXPS Z7, Z31, Z7
+free10:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	MOVQ tile_c+8(DI), SI
@@ -2205,6 +2235,8 @@ tailstep8:
 done9:
 	MOVQ t+0(FP), DI
 	MOVQ tile_off(DI), BP
+	TESTL $4, tile_flags(DI)
+	JZ free10
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
@@ -2226,6 +2258,7 @@ done9:
 	VMAXPS Z17, Z31, Z17
 	VMAXPS Z18, Z31, Z18
 	VMAXPS Z19, Z31, Z19
+free10:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	VMOVUPS Z1, K2, 64(SI)(BP*1)
@@ -2501,6 +2534,8 @@ tailstep8:
 done9:
 	MOVQ t+0(FP), DI
 	MOVQ tile_off(DI), BP
+	TESTL $4, tile_flags(DI)
+	JZ free10
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
@@ -2512,6 +2547,7 @@ done9:
 	VMAXPS Z7, Z31, Z7
 	VMAXPS Z8, Z31, Z8
 	VMAXPS Z9, Z31, Z9
+free10:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	MOVQ tile_c+8(DI), SI
@@ -2926,6 +2962,8 @@ tailstep8:
 done9:
 	MOVQ t+0(FP), DI
 	MOVQ tile_off(DI), BP
+	TESTL $4, tile_flags(DI)
+	JZ free10
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
@@ -2951,6 +2989,7 @@ done9:
 	VMAXPS Z21, Z31, Z21
 	VMAXPS Z22, Z31, Z22
 	VMAXPS Z23, Z31, Z23
+free10:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	VMOVUPS Z1, K2, 64(SI)(BP*1)
@@ -3263,6 +3302,8 @@ tailstep8:
 done9:
 	MOVQ t+0(FP), DI
 	MOVQ tile_off(DI), BP
+	TESTL $4, tile_flags(DI)
+	JZ free10
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
@@ -3276,6 +3317,7 @@ done9:
 	VMAXPS Z9, Z31, Z9
 	VMAXPS Z10, Z31, Z10
 	VMAXPS Z11, Z31, Z11
+free10:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	MOVQ tile_c+8(DI), SI
@@ -3477,6 +3519,8 @@ tailstep8:
 done9:
 	MOVQ t+0(FP), DI
 	MOVQ tile_off(DI), BP
+	TESTL $4, tile_flags(DI)
+	JZ free10
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
@@ -3486,6 +3530,7 @@ done9:
 	VMAXPS Z5, Z31, Z5
 	VMAXPS Z6, Z31, Z6
 	VMAXPS Z7, Z31, Z7
+free10:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	VMOVUPS Z1, K2, 64(SI)(BP*1)
@@ -3816,6 +3861,8 @@ tailstep8:
 done9:
 	MOVQ t+0(FP), DI
 	MOVQ tile_off(DI), BP
+	TESTL $4, tile_flags(DI)
+	JZ free10
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
@@ -3833,6 +3880,7 @@ done9:
 	VMAXPS Z13, Z31, Z13
 	VMAXPS Z14, Z31, Z14
 	VMAXPS Z15, Z31, Z15
+free10:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	VMOVUPS Z1, K2, 64(SI)(BP*1)
@@ -4238,6 +4286,8 @@ tailstep8:
 done9:
 	MOVQ t+0(FP), DI
 	MOVQ tile_off(DI), BP
+	TESTL $4, tile_flags(DI)
+	JZ free10
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
@@ -4263,6 +4313,7 @@ done9:
 	VMAXPS Z21, Z31, Z21
 	VMAXPS Z22, Z31, Z22
 	VMAXPS Z23, Z31, Z23
+free10:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	VMOVUPS Z1, K2, 64(SI)(BP*1)
@@ -4660,6 +4711,8 @@ tailstep8:
 done9:
 	MOVQ t+0(FP), DI
 	MOVQ tile_off(DI), BP
+	TESTL $4, tile_flags(DI)
+	JZ free10
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
@@ -4685,6 +4738,7 @@ done9:
 	VMAXPS Z21, Z31, Z21
 	VMAXPS Z22, Z31, Z22
 	VMAXPS Z23, Z31, Z23
+free10:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	VMOVUPS Z1, K2, 64(SI)(BP*1)
@@ -5117,6 +5171,8 @@ tailstep8:
 done9:
 	MOVQ t+0(FP), DI
 	MOVQ tile_off(DI), BP
+	TESTL $4, tile_flags(DI)
+	JZ free10
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
@@ -5142,6 +5198,7 @@ done9:
 	VMAXPS Z21, Z31, Z21
 	VMAXPS Z22, Z31, Z22
 	VMAXPS Z23, Z31, Z23
+free10:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	VMOVUPS Z1, K2, 64(SI)(BP*1)

@@ -124,9 +124,12 @@ nobiasadd9:
 	VMULPS Z30, Z0, Z0
 	VMULPS Z30, Z1, Z1
 scaled7:
+	TESTL $4, tile_flags(DI)
+	JZ free10
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
+free10:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	VMOVUPS Z1, K2, 64(SI)(BP*1)
@@ -231,8 +234,11 @@ nobiasadd9:
 	VBROADCASTSS tile_sa+0(DI), Z30
 	VMULPS Z30, Z0, Z0
 scaled7:
+	TESTL $4, tile_flags(DI)
+	JZ free10
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
+free10:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	ADDQ $64, tile_off(DI)
@@ -399,11 +405,14 @@ nobiasadd9:
 	VMULPS Z30, Z2, Z2
 	VMULPS Z30, Z3, Z3
 scaled7:
+	TESTL $4, tile_flags(DI)
+	JZ free10
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
 	VMAXPS Z2, Z31, Z2
 	VMAXPS Z3, Z31, Z3
+free10:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	VMOVUPS Z1, K2, 64(SI)(BP*1)
@@ -535,9 +544,12 @@ nobiasadd9:
 	VBROADCASTSS tile_sa+4(DI), Z30
 	VMULPS Z30, Z1, Z1
 scaled7:
+	TESTL $4, tile_flags(DI)
+	JZ free10
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
+free10:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	MOVQ tile_c+8(DI), SI
@@ -780,6 +792,8 @@ nobiasadd9:
 	VMULPS Z30, Z6, Z6
 	VMULPS Z30, Z7, Z7
 scaled7:
+	TESTL $4, tile_flags(DI)
+	JZ free10
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
@@ -789,6 +803,7 @@ scaled7:
 	VMAXPS Z5, Z31, Z5
 	VMAXPS Z6, Z31, Z6
 	VMAXPS Z7, Z31, Z7
+free10:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	VMOVUPS Z1, K2, 64(SI)(BP*1)
@@ -974,11 +989,14 @@ nobiasadd9:
 	VBROADCASTSS tile_sa+12(DI), Z30
 	VMULPS Z30, Z3, Z3
 scaled7:
+	TESTL $4, tile_flags(DI)
+	JZ free10
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
 	VMAXPS Z2, Z31, Z2
 	VMAXPS Z3, Z31, Z3
+free10:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	MOVQ tile_c+8(DI), SI
@@ -1299,6 +1317,8 @@ nobiasadd9:
 	VMULPS Z30, Z10, Z10
 	VMULPS Z30, Z11, Z11
 scaled7:
+	TESTL $4, tile_flags(DI)
+	JZ free10
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
@@ -1312,6 +1332,7 @@ scaled7:
 	VMAXPS Z9, Z31, Z9
 	VMAXPS Z10, Z31, Z10
 	VMAXPS Z11, Z31, Z11
+free10:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	VMOVUPS Z1, K2, 64(SI)(BP*1)
@@ -1551,6 +1572,8 @@ nobiasadd9:
 	VBROADCASTSS tile_sa+20(DI), Z30
 	VMULPS Z30, Z5, Z5
 scaled7:
+	TESTL $4, tile_flags(DI)
+	JZ free10
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
@@ -1558,6 +1581,7 @@ scaled7:
 	VMAXPS Z3, Z31, Z3
 	VMAXPS Z4, Z31, Z4
 	VMAXPS Z5, Z31, Z5
+free10:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	MOVQ tile_c+8(DI), SI
@@ -1962,6 +1986,8 @@ nobiasadd9:
 	VMULPS Z30, Z14, Z14
 	VMULPS Z30, Z15, Z15
 scaled7:
+	TESTL $4, tile_flags(DI)
+	JZ free10
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
@@ -1979,6 +2005,7 @@ scaled7:
 	VMAXPS Z13, Z31, Z13
 	VMAXPS Z14, Z31, Z14
 	VMAXPS Z15, Z31, Z15
+free10:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	VMOVUPS Z1, K2, 64(SI)(BP*1)
@@ -2275,6 +2302,8 @@ nobiasadd9:
 	VBROADCASTSS tile_sa+28(DI), Z30
 	VMULPS Z30, Z7, Z7
 scaled7:
+	TESTL $4, tile_flags(DI)
+	JZ free10
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
@@ -2284,6 +2313,7 @@ scaled7:
 	VMAXPS Z5, Z31, Z5
 	VMAXPS Z6, Z31, Z6
 	VMAXPS Z7, Z31, Z7
+free10:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	MOVQ tile_c+8(DI), SI
@@ -2766,6 +2796,8 @@ nobiasadd9:
 	VMULPS Z30, Z18, Z18
 	VMULPS Z30, Z19, Z19
 scaled7:
+	TESTL $4, tile_flags(DI)
+	JZ free10
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
@@ -2787,6 +2819,7 @@ scaled7:
 	VMAXPS Z17, Z31, Z17
 	VMAXPS Z18, Z31, Z18
 	VMAXPS Z19, Z31, Z19
+free10:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	VMOVUPS Z1, K2, 64(SI)(BP*1)
@@ -3137,6 +3170,8 @@ nobiasadd9:
 	VBROADCASTSS tile_sa+36(DI), Z30
 	VMULPS Z30, Z9, Z9
 scaled7:
+	TESTL $4, tile_flags(DI)
+	JZ free10
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
@@ -3148,6 +3183,7 @@ scaled7:
 	VMAXPS Z7, Z31, Z7
 	VMAXPS Z8, Z31, Z8
 	VMAXPS Z9, Z31, Z9
+free10:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	MOVQ tile_c+8(DI), SI
@@ -3702,6 +3738,8 @@ nobiasadd9:
 	VMULPS Z30, Z22, Z22
 	VMULPS Z30, Z23, Z23
 scaled7:
+	TESTL $4, tile_flags(DI)
+	JZ free10
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
@@ -3727,6 +3765,7 @@ scaled7:
 	VMAXPS Z21, Z31, Z21
 	VMAXPS Z22, Z31, Z22
 	VMAXPS Z23, Z31, Z23
+free10:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	VMOVUPS Z1, K2, 64(SI)(BP*1)
@@ -4128,6 +4167,8 @@ nobiasadd9:
 	VBROADCASTSS tile_sa+44(DI), Z30
 	VMULPS Z30, Z11, Z11
 scaled7:
+	TESTL $4, tile_flags(DI)
+	JZ free10
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
@@ -4141,6 +4182,7 @@ scaled7:
 	VMAXPS Z9, Z31, Z9
 	VMAXPS Z10, Z31, Z10
 	VMAXPS Z11, Z31, Z11
+free10:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	MOVQ tile_c+8(DI), SI
@@ -4414,6 +4456,8 @@ nobiasadd9:
 	VMULPS Z30, Z6, Z6
 	VMULPS Z30, Z7, Z7
 scaled7:
+	TESTL $4, tile_flags(DI)
+	JZ free10
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
@@ -4423,6 +4467,7 @@ scaled7:
 	VMAXPS Z5, Z31, Z5
 	VMAXPS Z6, Z31, Z6
 	VMAXPS Z7, Z31, Z7
+free10:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	VMOVUPS Z1, K2, 64(SI)(BP*1)
@@ -4871,6 +4916,8 @@ nobiasadd9:
 	VMULPS Z30, Z14, Z14
 	VMULPS Z30, Z15, Z15
 scaled7:
+	TESTL $4, tile_flags(DI)
+	JZ free10
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
@@ -4888,6 +4935,7 @@ scaled7:
 	VMAXPS Z13, Z31, Z13
 	VMAXPS Z14, Z31, Z14
 	VMAXPS Z15, Z31, Z15
+free10:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	VMOVUPS Z1, K2, 64(SI)(BP*1)
@@ -5453,6 +5501,8 @@ nobiasadd9:
 	VMULPS Z30, Z22, Z22
 	VMULPS Z30, Z23, Z23
 scaled7:
+	TESTL $4, tile_flags(DI)
+	JZ free10
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
@@ -5478,6 +5528,7 @@ scaled7:
 	VMAXPS Z21, Z31, Z21
 	VMAXPS Z22, Z31, Z22
 	VMAXPS Z23, Z31, Z23
+free10:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	VMOVUPS Z1, K2, 64(SI)(BP*1)
@@ -6033,6 +6084,8 @@ nobiasadd9:
 	VMULPS Z30, Z22, Z22
 	VMULPS Z30, Z23, Z23
 scaled7:
+	TESTL $4, tile_flags(DI)
+	JZ free10
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
@@ -6058,6 +6111,7 @@ scaled7:
 	VMAXPS Z21, Z31, Z21
 	VMAXPS Z22, Z31, Z22
 	VMAXPS Z23, Z31, Z23
+free10:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	VMOVUPS Z1, K2, 64(SI)(BP*1)
@@ -6630,6 +6684,8 @@ nobiasadd9:
 	VMULPS Z30, Z22, Z22
 	VMULPS Z30, Z23, Z23
 scaled7:
+	TESTL $4, tile_flags(DI)
+	JZ free10
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
@@ -6655,6 +6711,7 @@ scaled7:
 	VMAXPS Z21, Z31, Z21
 	VMAXPS Z22, Z31, Z22
 	VMAXPS Z23, Z31, Z23
+free10:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	VMOVUPS Z1, K2, 64(SI)(BP*1)

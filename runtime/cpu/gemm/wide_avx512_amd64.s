@@ -123,9 +123,12 @@ last10:
 done9:
 	MOVQ t+0(FP), DI
 	MOVQ tile_off(DI), BP
+	TESTL $4, tile_flags(DI)
+	JZ free11
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
+free11:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	VMOVUPS Z1, K2, 64(SI)(BP*1)
@@ -228,8 +231,11 @@ last10:
 done9:
 	MOVQ t+0(FP), DI
 	MOVQ tile_off(DI), BP
+	TESTL $4, tile_flags(DI)
+	JZ free11
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
+free11:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	ADDQ $64, tile_off(DI)
@@ -387,11 +393,14 @@ last10:
 done9:
 	MOVQ t+0(FP), DI
 	MOVQ tile_off(DI), BP
+	TESTL $4, tile_flags(DI)
+	JZ free11
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
 	VMAXPS Z2, Z31, Z2
 	VMAXPS Z3, Z31, Z3
+free11:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	VMOVUPS Z1, K2, 64(SI)(BP*1)
@@ -518,9 +527,12 @@ last10:
 done9:
 	MOVQ t+0(FP), DI
 	MOVQ tile_off(DI), BP
+	TESTL $4, tile_flags(DI)
+	JZ free11
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
+free11:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	MOVQ tile_c+8(DI), SI
@@ -744,6 +756,8 @@ last10:
 done9:
 	MOVQ t+0(FP), DI
 	MOVQ tile_off(DI), BP
+	TESTL $4, tile_flags(DI)
+	JZ free11
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
@@ -753,6 +767,7 @@ done9:
 	VMAXPS Z5, Z31, Z5
 	VMAXPS Z6, Z31, Z6
 	VMAXPS Z7, Z31, Z7
+free11:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	VMOVUPS Z1, K2, 64(SI)(BP*1)
@@ -927,11 +942,14 @@ last10:
 done9:
 	MOVQ t+0(FP), DI
 	MOVQ tile_off(DI), BP
+	TESTL $4, tile_flags(DI)
+	JZ free11
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
 	VMAXPS Z2, Z31, Z2
 	VMAXPS Z3, Z31, Z3
+free11:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	MOVQ tile_c+8(DI), SI
@@ -1223,6 +1241,8 @@ last10:
 done9:
 	MOVQ t+0(FP), DI
 	MOVQ tile_off(DI), BP
+	TESTL $4, tile_flags(DI)
+	JZ free11
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
@@ -1236,6 +1256,7 @@ done9:
 	VMAXPS Z9, Z31, Z9
 	VMAXPS Z10, Z31, Z10
 	VMAXPS Z11, Z31, Z11
+free11:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	VMOVUPS Z1, K2, 64(SI)(BP*1)
@@ -1458,6 +1479,8 @@ last10:
 done9:
 	MOVQ t+0(FP), DI
 	MOVQ tile_off(DI), BP
+	TESTL $4, tile_flags(DI)
+	JZ free11
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
@@ -1465,6 +1488,7 @@ done9:
 	VMAXPS Z3, Z31, Z3
 	VMAXPS Z4, Z31, Z4
 	VMAXPS Z5, Z31, Z5
+free11:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	MOVQ tile_c+8(DI), SI
@@ -1827,6 +1851,8 @@ last10:
 done9:
 	MOVQ t+0(FP), DI
 	MOVQ tile_off(DI), BP
+	TESTL $4, tile_flags(DI)
+	JZ free11
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
@@ -1844,6 +1870,7 @@ done9:
 	VMAXPS Z13, Z31, Z13
 	VMAXPS Z14, Z31, Z14
 	VMAXPS Z15, Z31, Z15
+free11:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	VMOVUPS Z1, K2, 64(SI)(BP*1)
@@ -2115,6 +2142,8 @@ last10:
 done9:
 	MOVQ t+0(FP), DI
 	MOVQ tile_off(DI), BP
+	TESTL $4, tile_flags(DI)
+	JZ free11
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
@@ -2124,6 +2153,7 @@ done9:
 	VMAXPS Z5, Z31, Z5
 	VMAXPS Z6, Z31, Z6
 	VMAXPS Z7, Z31, Z7
+free11:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	MOVQ tile_c+8(DI), SI
@@ -2554,6 +2584,8 @@ last10:
 done9:
 	MOVQ t+0(FP), DI
 	MOVQ tile_off(DI), BP
+	TESTL $4, tile_flags(DI)
+	JZ free11
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
@@ -2575,6 +2607,7 @@ done9:
 	VMAXPS Z17, Z31, Z17
 	VMAXPS Z18, Z31, Z18
 	VMAXPS Z19, Z31, Z19
+free11:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	VMOVUPS Z1, K2, 64(SI)(BP*1)
@@ -2894,6 +2927,8 @@ last10:
 done9:
 	MOVQ t+0(FP), DI
 	MOVQ tile_off(DI), BP
+	TESTL $4, tile_flags(DI)
+	JZ free11
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
@@ -2905,6 +2940,7 @@ done9:
 	VMAXPS Z7, Z31, Z7
 	VMAXPS Z8, Z31, Z8
 	VMAXPS Z9, Z31, Z9
+free11:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	MOVQ tile_c+8(DI), SI
@@ -3400,6 +3436,8 @@ last10:
 done9:
 	MOVQ t+0(FP), DI
 	MOVQ tile_off(DI), BP
+	TESTL $4, tile_flags(DI)
+	JZ free11
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
@@ -3425,6 +3463,7 @@ done9:
 	VMAXPS Z21, Z31, Z21
 	VMAXPS Z22, Z31, Z22
 	VMAXPS Z23, Z31, Z23
+free11:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	VMOVUPS Z1, K2, 64(SI)(BP*1)
@@ -3791,6 +3830,8 @@ last10:
 done9:
 	MOVQ t+0(FP), DI
 	MOVQ tile_off(DI), BP
+	TESTL $4, tile_flags(DI)
+	JZ free11
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
@@ -3804,6 +3845,7 @@ done9:
 	VMAXPS Z9, Z31, Z9
 	VMAXPS Z10, Z31, Z10
 	VMAXPS Z11, Z31, Z11
+free11:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	MOVQ tile_c+8(DI), SI
@@ -4115,6 +4157,8 @@ last10:
 done9:
 	MOVQ t+0(FP), DI
 	MOVQ tile_off(DI), BP
+	TESTL $4, tile_flags(DI)
+	JZ free11
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
@@ -4124,6 +4168,7 @@ done9:
 	VMAXPS Z5, Z31, Z5
 	VMAXPS Z6, Z31, Z6
 	VMAXPS Z7, Z31, Z7
+free11:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	VMOVUPS Z1, K2, 64(SI)(BP*1)
@@ -4533,6 +4578,8 @@ last10:
 done9:
 	MOVQ t+0(FP), DI
 	MOVQ tile_off(DI), BP
+	TESTL $4, tile_flags(DI)
+	JZ free11
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
@@ -4550,6 +4597,7 @@ done9:
 	VMAXPS Z13, Z31, Z13
 	VMAXPS Z14, Z31, Z14
 	VMAXPS Z15, Z31, Z15
+free11:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	VMOVUPS Z1, K2, 64(SI)(BP*1)
@@ -4912,6 +4960,8 @@ last10:
 done9:
 	MOVQ t+0(FP), DI
 	MOVQ tile_off(DI), BP
+	TESTL $4, tile_flags(DI)
+	JZ free11
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
@@ -4929,6 +4979,7 @@ done9:
 	VMAXPS Z13, Z31, Z13
 	VMAXPS Z14, Z31, Z14
 	VMAXPS Z15, Z31, Z15
+free11:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	VMOVUPS Z1, K2, 64(SI)(BP*1)
@@ -5429,6 +5480,8 @@ last10:
 done9:
 	MOVQ t+0(FP), DI
 	MOVQ tile_off(DI), BP
+	TESTL $4, tile_flags(DI)
+	JZ free11
 	VBROADCASTSS tile_lo(DI), Z31
 	VMAXPS Z0, Z31, Z0
 	VMAXPS Z1, Z31, Z1
@@ -5454,6 +5507,7 @@ done9:
 	VMAXPS Z21, Z31, Z21
 	VMAXPS Z22, Z31, Z22
 	VMAXPS Z23, Z31, Z23
+free11:
 	MOVQ tile_c+0(DI), SI
 	VMOVUPS Z0, K1, 0(SI)(BP*1)
 	VMOVUPS Z1, K2, 64(SI)(BP*1)

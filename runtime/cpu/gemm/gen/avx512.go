@@ -238,11 +238,7 @@ func (kd kind) avx512(f *asmgen.File, mr int, form variant) {
 	if kd.int8 {
 		kd.finishInt8(fn, mr, nv, p, acc)
 	} else {
-		// lo is minus infinity or, for Relu, zero; a NaN in C stays one.
-		fn.I("VBROADCASTSS tile_lo(DI), Z31")
-		for r := range nacc {
-			fn.I("VMAXPS Z%d, Z31, Z%d", r, r)
-		}
+		atLeast(fn, nacc)
 	}
 	for i := range mr {
 		fn.I("MOVQ tile_c+%d(DI), SI", 8*i)
@@ -385,8 +381,17 @@ func (kd kind) finishInt8(fn *asmgen.Func, mr, nv, p int, acc func(q, i, v int) 
 		}
 	}
 	fn.Mark(scaled)
+	atLeast(fn, mr*nv*p)
+}
+
+// atLeast raises the first n accumulators to lo where there is one; a NaN stays one.
+func atLeast(fn *asmgen.Func, n int) {
+	free := fn.Label("free")
+	fn.I("TESTL $4, tile_flags(DI)")
+	fn.I("JZ %s", free)
 	fn.I("VBROADCASTSS tile_lo(DI), Z31")
-	for r := range mr * nv * p {
+	for r := range n {
 		fn.I("VMAXPS Z%d, Z31, Z%d", r, r)
 	}
+	fn.Mark(free)
 }
