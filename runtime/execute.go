@@ -158,7 +158,7 @@ func (s *Session) newExecution(p *prepared) (*execution, error) {
 		c.call.Outs = make([]*tensor.Tensor, len(st.Out))
 		ex.calls = append(ex.calls, c)
 	}
-	arena := tensor.AlignedBytes(p.size + (scratch+arenaAlign-1)&^(arenaAlign-1))
+	arena := s.memory(p.size + padded(scratch))
 	for i := range ex.calls {
 		ex.calls[i].call.Scratch = arena[p.size:]
 	}
@@ -167,7 +167,7 @@ func (s *Session) newExecution(p *prepared) (*execution, error) {
 		case slotKnown:
 			ex.vals[v] = in.Known[v]
 			if ex.vals[v] == nil {
-				ex.vals[v] = s.program.Consts[fn.Values[v].Const].Data
+				ex.vals[v] = s.consts[fn.Values[v].Const]
 			}
 		case slotArena:
 			t, err := ex.place(in.Types[v], arena[sl.offset:])
@@ -213,7 +213,7 @@ func (ex *execution) binding(st *plan.Step, types []ir.Type) *cpu.Binding {
 		}
 		b.Ins[i] = types[v]
 		if c := fn.Values[v].Const; c >= 0 {
-			b.Consts[i], b.Layouts[i] = ex.s.program.Consts[c].Data, ex.s.program.Consts[c].Layout
+			b.Consts[i], b.Layouts[i] = ex.s.consts[c], ex.s.program.Consts[c].Layout
 		} else {
 			b.Consts[i] = ex.prep.inst.Known[v]
 		}

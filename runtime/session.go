@@ -32,6 +32,8 @@ type Options struct {
 	Instances int
 	// MaxElems bounds the elements of one value; 0 means no bound.
 	MaxElems int
+	// HugePages says whether packed weights are copied into huge pages.
+	HugePages HugePages
 }
 
 // Session runs one program.
@@ -40,6 +42,7 @@ type Session struct {
 	opt     Options
 	device  *cpu.Device
 	funcs   []*function
+	consts  []*tensor.Tensor // data of the program's constants, copied or its own
 }
 
 // New prepares a program for running. It fails when a step names a kernel that this
@@ -64,6 +67,10 @@ func New(p *plan.Program, opt Options) (*Session, error) {
 			}
 		}
 		s.funcs = append(s.funcs, &function{fn: fn})
+	}
+	if s.consts, err = copyWeights(p, opt.HugePages); err != nil {
+		dev.Close()
+		return nil, err
 	}
 	return s, nil
 }

@@ -45,6 +45,7 @@ func (a *app) benchCommand() *cobra.Command {
 	f.Float64Var(&b.seconds, "seconds", 3, "how long to measure each model")
 	f.BoolVar(&b.json, "json", false, "print JSON")
 	f.Uint64Var(&b.seed, "seed", 1, "seed of rand: inputs")
+	a.addHugePages(cmd, "auto")
 	a.addLimits(cmd)
 	return cmd
 }

@@ -42,6 +42,8 @@ type app struct {
 	quiet    bool
 	// overrides names the initializers that a run gives another value: they stay inputs.
 	overrides []string
+	// hugePages is auto, on or off: whether weights are copied into huge pages.
+	hugePages string
 }
 
 // Main runs one command line and returns its exit code.

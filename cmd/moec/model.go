@@ -74,12 +74,35 @@ func (a *app) session(ctx context.Context, path string, threads int) (*runtime.S
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := runtime.New(p, runtime.Options{Threads: threads, MaxElems: a.maxElems()})
+	huge, err := parseHugePages(a.hugePages)
+	if err != nil {
+		p.Close()
+		return nil, nil, err
+	}
+	s, err := runtime.New(p, runtime.Options{Threads: threads, MaxElems: a.maxElems(), HugePages: huge})
 	if err != nil {
 		p.Close()
 		return nil, nil, withFile(path, err)
 	}
 	return s, func() { s.Close(); p.Close() }, nil
+}
+
+// addHugePages adds the flag to a command that runs models; def is its default.
+func (a *app) addHugePages(cmd *cobra.Command, def string) {
+	cmd.Flags().StringVar(&a.hugePages, "huge-pages", def, "copy packed weights into huge pages: auto, on or off")
+}
+
+// parseHugePages reads the flag; commands without it leave the choice to the session.
+func parseHugePages(s string) (runtime.HugePages, error) {
+	switch s {
+	case "", "auto":
+		return runtime.HugePagesAuto, nil
+	case "on":
+		return runtime.HugePagesOn, nil
+	case "off":
+		return runtime.HugePagesOff, nil
+	}
+	return 0, fmt.Errorf("--huge-pages %q: choose auto, on or off", s)
 }
 
 func sourceOf(path string) (plan.Source, error) {

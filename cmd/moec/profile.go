@@ -49,6 +49,7 @@ func (a *app) profileCommand() *cobra.Command {
 	f.IntVar(&p.top, "top", 30, "how many steps to print; 0: all")
 	f.StringVar(&p.trace, "trace", "", "write a Chrome trace of the last run to this file")
 	f.Uint64Var(&p.seed, "seed", 1, "seed of rand: inputs")
+	a.addHugePages(cmd, "auto")
 	a.addLimits(cmd)
 	return cmd
 }

@@ -44,6 +44,7 @@ func (a *app) runCommand() *cobra.Command {
 	f.IntVar(&r.threads, "threads", 0, "worker threads; 0: one per processor")
 	f.StringVar(&r.device, "device", "cpu", "cpu, emu or cuda")
 	f.Uint64Var(&r.seed, "seed", 1, "seed of rand: inputs")
+	a.addHugePages(cmd, "off")
 	a.addLimits(cmd)
 	return cmd
 }

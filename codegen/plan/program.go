@@ -170,6 +170,15 @@ func (p *Program) Close() error {
 	return c()
 }
 
+// Release says that b, memory of a constant, will not be read soon: of a program that
+// [Open] mapped from a file, its pages cease to count as the process's. The constant stays
+// valid.
+func (p *Program) Release(b []byte) {
+	if p.close != nil {
+		release(b)
+	}
+}
+
 // WeightBytes is the size of all constants as stored.
 func (p *Program) WeightBytes() int64 {
 	var n int64

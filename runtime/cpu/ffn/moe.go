@@ -61,11 +61,11 @@ func (l *MoE) plan(workers int) (few bool) {
 	if workers > 1 && (l.T < 2*workers || l.T*most < fewRows*e*workers) {
 		return true
 	}
-	limit := max(blockRows, min(maxTokens, expertRows*e/max(1, most)))
+	limit := max(tileRows, min(maxTokens, expertRows*e/max(1, most)))
 	l.tasks = tasks(l.T, limit*workers) * workers
 	l.rows = share(l.T, l.tasks)
 	l.tasks = tasks(l.T, l.rows)
-	l.tile = min(blockRows, l.rows)
+	l.tile = min(tileRows, l.rows)
 	k := l.Kernels
 	l.per = pad(l.rows*e) + choiceLen(l.rows, most, e) + groupsLen(l.rows, most, e) +
 		pad(k.OperandLen(w.Up.Precision, l.rows, w.Up.K)) + pad(l.tile*g) + w.auxLen(l.tile, g) +

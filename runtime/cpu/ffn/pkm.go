@@ -66,9 +66,9 @@ func (l *PKM) plan(workers int) (few bool) {
 	few = workers > 1 && l.T < 2*workers
 	limit := pkmRows
 	if l.Dense != nil {
-		limit = blockRows
+		limit = tileRows
 		if l.Dense.Precision == layout.I8 {
-			limit = max(12, min(blockRows, hiddenFloats/max(1, l.n1*l.n2)))
+			limit = max(12, min(tileRows, hiddenFloats/max(1, l.n1*l.n2)))
 		}
 	}
 	l.rows = l.T

@@ -58,7 +58,8 @@ func thresholdPortable(keys []uint32, k int) uint32 {
 }
 
 // selectTopK writes the indexes of the k greatest of scores to dst, ascending,
-// and returns how many: k, or all if there are fewer. keys is scratch of padKeys.
+// and returns how many: k, or all if there are fewer. dst has room for all of the
+// scores, and keys is scratch of padKeys.
 func selectTopK(f isa.Features, dst []int32, scores []float32, k int, keys []uint32) int {
 	n := len(scores)
 	if k >= n {
@@ -72,7 +73,10 @@ func selectTopK(f isa.Features, dst []int32, scores []float32, k int, keys []uin
 	}
 	fillKeys(f, keys, scores)
 	t := threshold(f, keys, n, k)
-	// Of those equal to t, as many as the ones above leave room for.
+	if c := pick(f, dst, keys[:n], t); c == k {
+		return c
+	}
+	// Several keys equal t: of them, as many as the ones above leave room for.
 	above := 0
 	for _, v := range keys[:n] {
 		if v > t {
@@ -85,6 +89,17 @@ func selectTopK(f isa.Features, dst []int32, scores []float32, k int, keys []uin
 			if v == t {
 				equal--
 			}
+			dst[c] = int32(i)
+			c++
+		}
+	}
+	return c
+}
+
+func pickPortable(dst []int32, keys []uint32, t uint32) int {
+	c := 0
+	for i, v := range keys {
+		if v >= t {
 			dst[c] = int32(i)
 			c++
 		}

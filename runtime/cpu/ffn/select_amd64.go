@@ -35,6 +35,18 @@ func threshold(f isa.Features, keys []uint32, n, k int) uint32 {
 }
 
 //go:noescape
+func pickZ(dst *int32, keys *uint32, n int, t uint32) int
+
+// pick writes the indexes of the keys that are at least t to dst, which has room for all,
+// ascending, and returns how many.
+func pick(f isa.Features, dst []int32, keys []uint32, t uint32) int {
+	if f.AVX512 && len(keys) > 0 {
+		return pickZ(&dst[:len(keys)][0], &keys[0], len(keys), t)
+	}
+	return pickPortable(dst, keys, t)
+}
+
+//go:noescape
 func compactZ(idx *int32, val *float32, keys *uint32, h *float32, n int, t uint32) int
 
 //go:noescape

@@ -156,6 +156,56 @@ done3:
 	VZEROUPPER
 	RET
 
+// pickZ writes the indexes of those of n keys that are at least t, ascending, and
+// returns how many.
+TEXT ·pickZ(SB), NOSPLIT, $8-40
+	MOVQ dst+0(FP), DI
+	MOVQ keys+8(FP), SI
+	MOVQ n+16(FP), CX
+	MOVL t+24(FP), AX
+	VPBROADCASTD AX, Z0
+	VMOVDQU32 iota<>+0(SB), Z1
+	VPBROADCASTD pool<>+4(SB), Z2
+	XORL R10, R10
+	SUBQ $16, CX
+	JLT tail2
+loop1:
+	VPCMPUD $2, (SI), Z0, K2
+	KMOVW K2, AX
+	POPCNTL AX, BX
+	VPCOMPRESSD.Z Z1, K2, Z3
+	MOVL $-1, DX
+	SHLXL BX, DX, DX
+	NOTL DX
+	KMOVW DX, K3
+	VMOVDQU32 Z3, K3, (DI)(R10*4)
+	ADDQ BX, R10
+	ADDQ $64, SI
+	VPADDD Z2, Z1, Z1
+	SUBQ $16, CX
+	JGE loop1
+tail2:
+	ADDQ $16, CX
+	JZ done3
+	MOVL $1, AX
+	SHLL CX, AX
+	DECL AX
+	KMOVW AX, K1
+	VPCMPUD $2, (SI), Z0, K1, K2
+	KMOVW K2, AX
+	POPCNTL AX, BX
+	VPCOMPRESSD.Z Z1, K2, Z3
+	MOVL $-1, DX
+	SHLXL BX, DX, DX
+	NOTL DX
+	KMOVW DX, K3
+	VMOVDQU32 Z3, K3, (DI)(R10*4)
+	ADDQ BX, R10
+done3:
+	MOVQ R10, ret+32(FP)
+	VZEROUPPER
+	RET
+
 // sparseZ adds val[i] times row idx[i] of each of 4 panels, bp bytes apart, to 128
 // floats of c, for n > 0 values in order.
 TEXT ·sparseZ(SB), NOSPLIT, $8-48

@@ -17,6 +17,12 @@ func threshold(_ isa.Features, keys []uint32, n, k int) uint32 {
 	return thresholdPortable(keys[:n], k)
 }
 
+// pick writes the indexes of the keys that are at least t to dst, which has room for all,
+// ascending, and returns how many.
+func pick(_ isa.Features, dst []int32, keys []uint32, t uint32) int {
+	return pickPortable(dst, keys, t)
+}
+
 // compact writes the indexes and values of the units of h whose key is at least t
 // and that are not zero, ascending, and returns how many. idx and val have 16 more
 // elements than h.

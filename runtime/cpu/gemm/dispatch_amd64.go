@@ -57,6 +57,10 @@ func runF32(t *tile, size, nr int, whole bool) {
 		case 10:
 			f32Z10x2(t)
 		default:
+			if t.flags&stream != 0 {
+				f32Z12x2s(t)
+				return
+			}
 			f32Z12x2(t)
 		}
 	}
@@ -117,6 +121,10 @@ func runBF16(t *tile, size, nr int, whole bool) {
 		case 10:
 			bf16Z10x2(t)
 		default:
+			if t.flags&stream != 0 {
+				bf16Z12x2s(t)
+				return
+			}
 			bf16Z12x2(t)
 		}
 	}
@@ -173,6 +181,10 @@ func runWide(t *tile, size, nr int, whole bool) {
 		case 10:
 			wideZ10x2(t)
 		default:
+			if t.flags&stream != 0 {
+				wideZ12x2s(t)
+				return
+			}
 			wideZ12x2(t)
 		}
 	}
@@ -233,6 +245,10 @@ func runI8(t *tile, size, nr int, whole bool) {
 		case 10:
 			i8Z10x2(t)
 		default:
+			if t.flags&stream != 0 {
+				i8Z12x2s(t)
+				return
+			}
 			i8Z12x2(t)
 		}
 	}
@@ -323,6 +339,9 @@ func f32Z12x1(t *tile)
 func f32Z12x2(t *tile)
 
 //go:noescape
+func f32Z12x2s(t *tile)
+
+//go:noescape
 func f32Z1x2p4(t *tile)
 
 //go:noescape
@@ -375,6 +394,9 @@ func bf16Z12x1(t *tile)
 
 //go:noescape
 func bf16Z12x2(t *tile)
+
+//go:noescape
+func bf16Z12x2s(t *tile)
 
 //go:noescape
 func bf16Z1x2p4(t *tile)
@@ -431,6 +453,9 @@ func wideZ12x1(t *tile)
 func wideZ12x2(t *tile)
 
 //go:noescape
+func wideZ12x2s(t *tile)
+
+//go:noescape
 func wideZ1x2p4(t *tile)
 
 //go:noescape
@@ -480,6 +505,9 @@ func i8Z12x1(t *tile)
 
 //go:noescape
 func i8Z12x2(t *tile)
+
+//go:noescape
+func i8Z12x2s(t *tile)
 
 //go:noescape
 func i8Z1x2p4(t *tile)

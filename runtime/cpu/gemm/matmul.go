@@ -68,7 +68,7 @@ func (m *MatMul) Run(r pool.Runner, scratch []float32) error {
 	if err := r.Run(len(m.COff)*m.panels(), m); err != nil {
 		return err
 	}
-	m.phase, m.grid = matmulParts, divide(m.M, m.N, r.Workers(), m.Kernels.TaskRows(layout.F32))
+	m.phase, m.grid = matmulParts, m.Kernels.divide(layout.F32, m.M, m.N, r.Workers())
 	return r.Run(len(m.COff)*m.grid.tasks, m)
 }
 

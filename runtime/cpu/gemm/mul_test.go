@@ -121,3 +121,44 @@ func TestMulAllocatesNothing(t *testing.T) {
 		}
 	}
 }
+
+// The tasks cover all rows, are about equal, no larger than the limit and one unit, and
+// end in a part of a tile no more often than they must.
+func TestTaskRows(t *testing.T) {
+	for level, kern := range variants() {
+		one, many := maxRows, 4 // the units
+		if kern.Tiled(layout.BF16) {
+			one, many = 32, 16
+		}
+		t.Run(level, func(t *testing.T) { checkTaskRows(t, kern, one, many) })
+	}
+}
+
+func checkTaskRows(t *testing.T, kern *Kernels, one, many int) {
+	for m := range 700 {
+		for workers := 1; workers <= 5; workers++ {
+			for _, limit := range []int{12, 24, 96, 192} {
+				rows := kern.TaskRows(layout.BF16, m, limit, workers)
+				if m == 0 {
+					if rows != 0 {
+						t.Fatalf("no rows in tasks of %d", rows)
+					}
+					continue
+				}
+				if rows < 1 || rows > m || rows > limit+one {
+					t.Fatalf("m=%d limit=%d workers=%d: tasks of %d rows", m, limit, workers, rows)
+				}
+				if tasks := (m + rows - 1) / rows; tasks > 1 && workers == 1 && rows%one != 0 {
+					t.Fatalf("m=%d limit=%d: %d tasks of %d rows, no whole tiles", m, limit, tasks, rows)
+				}
+				// The worker with the most rows has no more than its share and two units
+				// per task of its own.
+				tasks := (m + rows - 1) / rows
+				most := (tasks + workers - 1) / workers * rows
+				if share := (m + workers - 1) / workers; workers > 1 && most > share+many*((tasks+workers-1)/workers)+many {
+					t.Fatalf("m=%d limit=%d workers=%d: tasks of %d rows give one worker up to %d of %d", m, limit, workers, rows, most, share)
+				}
+			}
+		}
+	}
+}

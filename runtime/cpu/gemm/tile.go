@@ -26,9 +26,12 @@ type tile struct {
 	sa    [maxRows]float32        // int8: scale of each row
 	za    [maxRows]uint32         // int8: (-zp, -128*zp) of each row as signed 16-bit halves
 	lo    float32                 // lower bound of C
-	flags uint32                  // accumulate
+	flags uint32                  // accumulate, stream, bounded
 	mask  uint32                  // columns of the last panel, one bit each
 }
 
-// accumulate makes a kernel start from C instead of from the bias or zero.
-const accumulate = 1
+const (
+	accumulate = 1 << iota // start from C instead of from the bias or zero
+	stream                 // B comes from memory
+	bounded                // lo is above minus infinity
+)

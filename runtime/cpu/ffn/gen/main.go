@@ -11,7 +11,9 @@ func main() {
 	f := asmgen.New("amd64", "go generate ./runtime/cpu/ffn")
 	keys(f)
 	kth(f)
-	compact(f)
+	iota := f.Table("iota", counting())
+	compact(f, iota)
+	pick(f, iota)
 	sparse(f)
 	axpy4(f)
 	if err := f.WriteFile("select_amd64.s"); err != nil {
@@ -106,7 +108,7 @@ func kth(f *asmgen.File) {
 }
 
 // compact emits the selection of units by key.
-func compact(f *asmgen.File) {
+func compact(f *asmgen.File, iota string) {
 	fn := f.Func("compactZ", 56, "compactZ writes the indexes and values of the units of h whose key is at least t\nand that are not zero, ascending, and returns how many. It may write 16 past them.")
 	fn.I("MOVQ idx+0(FP), DI")
 	fn.I("MOVQ val+8(FP), SI")
@@ -115,11 +117,7 @@ func compact(f *asmgen.File) {
 	fn.I("MOVQ n+32(FP), CX")
 	fn.I("MOVL t+40(FP), AX")
 	fn.I("VPBROADCASTD AX, Z0")
-	words := make([]uint32, 16)
-	for i := range words {
-		words[i] = uint32(i)
-	}
-	fn.I("VMOVDQU32 %s, Z1", f.Table("iota", words))
+	fn.I("VMOVDQU32 %s, Z1", iota)
 	fn.I("VPBROADCASTD %s, Z2", f.Const32(16))
 	fn.I("VPXORD Z3, Z3, Z3")
 	fn.I("XORL R10, R10")
@@ -154,6 +152,58 @@ func compact(f *asmgen.File) {
 	fn.I("MOVQ R10, ret+48(FP)")
 	fn.I("VZEROUPPER")
 	fn.I("RET")
+}
+
+// pick emits the list of the keys that are not below a threshold.
+func pick(f *asmgen.File, iota string) {
+	fn := f.Func("pickZ", 40, "pickZ writes the indexes of those of n keys that are at least t, ascending, and\nreturns how many.")
+	fn.I("MOVQ dst+0(FP), DI")
+	fn.I("MOVQ keys+8(FP), SI")
+	fn.I("MOVQ n+16(FP), CX")
+	fn.I("MOVL t+24(FP), AX")
+	fn.I("VPBROADCASTD AX, Z0")
+	fn.I("VMOVDQU32 %s, Z1", iota)
+	fn.I("VPBROADCASTD %s, Z2", f.Const32(16))
+	fn.I("XORL R10, R10")
+	body := func(mask string) {
+		fn.I("VPCMPUD $2, (SI), Z0, %sK2", mask) // t <= key
+		fn.I("KMOVW K2, AX")
+		fn.I("POPCNTL AX, BX")
+		fn.I("VPCOMPRESSD.Z Z1, K2, Z3")
+		fn.I("MOVL $-1, DX")
+		fn.I("SHLXL BX, DX, DX")
+		fn.I("NOTL DX") // as many lanes as there are
+		fn.I("KMOVW DX, K3")
+		fn.I("VMOVDQU32 Z3, K3, (DI)(R10*4)")
+		fn.I("ADDQ BX, R10")
+	}
+	loop, tail, done := fn.Label("loop"), fn.Label("tail"), fn.Label("done")
+	fn.I("SUBQ $16, CX")
+	fn.I("JLT %s", tail)
+	fn.Mark(loop)
+	body("")
+	fn.I("ADDQ $64, SI")
+	fn.I("VPADDD Z2, Z1, Z1")
+	fn.I("SUBQ $16, CX")
+	fn.I("JGE %s", loop)
+	fn.Mark(tail)
+	fn.I("ADDQ $16, CX")
+	fn.I("JZ %s", done)
+	tailMask(fn)
+	body("K1, ")
+	fn.Mark(done)
+	fn.I("MOVQ R10, ret+32(FP)")
+	fn.I("VZEROUPPER")
+	fn.I("RET")
+}
+
+// counting is the words 0 to 15.
+func counting() []uint32 {
+	words := make([]uint32, 16)
+	for i := range words {
+		words[i] = uint32(i)
+	}
+	return words
 }
 
 // sparse emits C += sum of val[i] * row idx[i] of B for 4 panels of 32 columns.

@@ -40,17 +40,34 @@ const (
 	near     = 1024 // distance of prefetches to L1 in bytes of B
 )
 
-// avx512 emits the kernel of mr rows by p panels at a time of nv vectors each
-// (2: panels of 32 columns, 1: the half panel at the end of a matrix).
+// variant is the form of a kernel beside its number of rows.
+type variant struct {
+	nv int // vectors of a panel: 2, or 1 for the half panel at the end of a matrix
+	p  int // panels at a time
+	// stream makes a kernel of twelve rows fetch every line at regAhead into L2, as those
+	// of eight and ten do, which mostly run alone: where B comes from memory, this is what
+	// keeps it coming. The twelve rows of a block's later tiles fetch two lines in eight.
+	stream bool
+}
+
+// avx512 emits the kernel of mr rows in a form.
 //
 // Accumulators are Z0.., row by row; the last registers hold B and the broadcast
 // elements of A. Every element of C is one chain of multiply-adds over ascending
 // k that starts from C, the bias or zero, so that its bits depend on neither mr
 // nor p nor where k was cut.
-func (kd kind) avx512(f *asmgen.File, mr, nv, p int) {
+func (kd kind) avx512(f *asmgen.File, mr int, form variant) {
+	nv, p := form.nv, form.p
 	name := fmt.Sprintf("%sZ%dx%d", kd.name, mr, nv)
 	if p > 1 {
 		name += fmt.Sprintf("p%d", p)
+	}
+	lines := 256 // bytes of B from one line that is fetched into L2 to the next
+	if form.stream {
+		name += "s"
+	}
+	if form.stream || mr == 8 || mr == 10 {
+		lines = 64
 	}
 	fn := f.Func(name, 8, fmt.Sprintf("%s multiplies %d rows by t.n panels of %d columns, %d at a time.", name, mr, 16*nv, p))
 	acc := func(q, i, v int) int { return (q*mr+i)*nv + v }
@@ -187,7 +204,7 @@ func (kd kind) avx512(f *asmgen.File, mr, nv, p int) {
 	if kd.wide {
 		stride = 2
 	}
-	for at := 0; p == 1 && at < unroll*64*nv/stride; at += 256 {
+	for at := 0; p == 1 && at < unroll*64*nv/stride; at += lines {
 		fn.I("PREFETCHT1 %d(%s)(%s*1)", at, regB, regAhead)
 	}
 	for u := 0; u < unroll; u += stride {
@@ -221,11 +238,7 @@ func (kd kind) avx512(f *asmgen.File, mr, nv, p int) {
 	if kd.int8 {
 		kd.finishInt8(fn, mr, nv, p, acc)
 	} else {
-		// lo is minus infinity or, for Relu, zero; a NaN in C stays one.
-		fn.I("VBROADCASTSS tile_lo(DI), Z31")
-		for r := range nacc {
-			fn.I("VMAXPS Z%d, Z31, Z%d", r, r)
-		}
+		atLeast(fn, nacc)
 	}
 	for i := range mr {
 		fn.I("MOVQ tile_c+%d(DI), SI", 8*i)
@@ -368,8 +381,17 @@ func (kd kind) finishInt8(fn *asmgen.Func, mr, nv, p int, acc func(q, i, v int) 
 		}
 	}
 	fn.Mark(scaled)
+	atLeast(fn, mr*nv*p)
+}
+
+// atLeast raises the first n accumulators to lo where there is one; a NaN stays one.
+func atLeast(fn *asmgen.Func, n int) {
+	free := fn.Label("free")
+	fn.I("TESTL $4, tile_flags(DI)")
+	fn.I("JZ %s", free)
 	fn.I("VBROADCASTSS tile_lo(DI), Z31")
-	for r := range mr * nv * p {
+	for r := range n {
 		fn.I("VMAXPS Z%d, Z31, Z%d", r, r)
 	}
+	fn.Mark(free)
 }

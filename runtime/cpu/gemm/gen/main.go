@@ -15,19 +15,20 @@ func main() {
 	for _, k := range []kind{f32, bf16, wide, i8} {
 		f := asmgen.New("amd64", generator)
 		for _, mr := range []int{1, 2, 4, 6, 8, 10, 12} {
-			k.avx512(f, mr, 2, 1)
-			k.avx512(f, mr, 1, 1)
+			k.avx512(f, mr, variant{nv: 2, p: 1})
+			k.avx512(f, mr, variant{nv: 1, p: 1})
 		}
 		// Few rows: several panels at once, so that there are enough chains of
 		// FMAs and several streams of weights.
-		k.avx512(f, 1, 2, 4)
-		k.avx512(f, 2, 2, 4)
+		k.avx512(f, 1, variant{nv: 2, p: 4})
+		k.avx512(f, 2, variant{nv: 2, p: 4})
 		if k.wide {
-			k.avx512(f, 4, 2, 2)
+			k.avx512(f, 4, variant{nv: 2, p: 2})
 		} else {
-			k.avx512(f, 4, 2, 3)
-			k.avx512(f, 6, 2, 2)
+			k.avx512(f, 4, variant{nv: 2, p: 3})
+			k.avx512(f, 6, variant{nv: 2, p: 2})
 		}
+		k.avx512(f, 12, variant{nv: 2, p: 1, stream: true})
 		write(f, k.name+"_avx512_amd64.s")
 	}
 	f := asmgen.New("amd64", generator)

@@ -1,0 +1,86 @@
+package hugepage
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"unsafe"
+)
+
+// Lengths around a page and a cache line: as long as asked, zero, aligned, writable to
+// the last byte, and no more.
+func TestBytes(t *testing.T) {
+	for _, n := range []int{0, 1, 63, 64, 65, 4096, Size - 1, Size, Size + 1, 3*Size + 5} {
+		b := Bytes(n)
+		if len(b) != n || cap(b) != n {
+			t.Fatalf("Bytes(%d) has length %d and capacity %d", n, len(b), cap(b))
+		}
+		if n == 0 {
+			continue
+		}
+		to := uintptr(64)
+		if n >= Size {
+			to = Size
+		}
+		if at := uintptr(unsafe.Pointer(&b[0])); at%to != 0 {
+			t.Errorf("Bytes(%d) begins at %x, not at a multiple of %d", n, at, to)
+		}
+		for i, v := range b {
+			if v != 0 {
+				t.Fatalf("Bytes(%d): byte %d is %d", n, i, v)
+			}
+			b[i] = byte(i) | 1
+		}
+	}
+}
+
+// Where the system has huge pages, written memory is in them.
+func TestBytesAreHuge(t *testing.T) {
+	if runtime.GOOS != "linux" || !Available() {
+		t.Skip("no huge pages here")
+	}
+	const n = 16 * Size
+	b := Bytes(n)
+	for i := 0; i < n; i += 4096 {
+		b[i] = 1
+	}
+	got, err := hugeBytes(uintptr(unsafe.Pointer(&b[0])))
+	if err != nil {
+		t.Skip(err)
+	}
+	if got == 0 {
+		t.Skip("the system had no huge page to give") // memory may be fragmented
+	}
+	if got < n/2 {
+		t.Errorf("%d of %d bytes are in huge pages", got, n)
+	}
+	runtime.KeepAlive(b)
+}
+
+// hugeBytes is AnonHugePages of the mapping that holds an address.
+func hugeBytes(at uintptr) (int, error) {
+	f, err := os.Open("/proc/self/smaps")
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	inside := false
+	for sc := bufio.NewScanner(f); sc.Scan(); {
+		var lo, hi uintptr
+		line := sc.Text()
+		if _, err := fmt.Sscanf(line, "%x-%x ", &lo, &hi); err == nil {
+			inside = lo <= at && at < hi
+		}
+		var kb int
+		if inside && strings.HasPrefix(line, "AnonHugePages:") {
+			if _, err := fmt.Sscanf(line, "AnonHugePages: %d kB", &kb); err != nil {
+				return 0, err
+			}
+			return kb << 10, nil
+		}
+	}
+	return 0, fmt.Errorf("no AnonHugePages in /proc/self/smaps")
+}
