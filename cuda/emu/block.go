@@ -19,6 +19,7 @@ type block struct {
 	bars      [16]barrierState
 	claimed   []uint64 // shared bytes that a cp.async under way will write
 	claims    int
+	polls     int // atomics that changed nothing, since the block last gave way
 	clock     blockClock
 	mbarriers map[int]*mbarrier // by shared address
 }
@@ -74,6 +75,10 @@ func (l *launch) execute(ctx context.Context) error {
 
 // maxResident bounds the blocks under way at once, as a large GPU would.
 const maxResident = 4096
+
+// maxPolls is how many atomics that change nothing a block may make before
+// others get a turn: it may be asking for a lock, one barrier per attempt.
+const maxPolls = 1 << 8
 
 // idleRounds is how many turns in which no memory changes, no barrier opens
 // and no warp ends make a deadlock.
@@ -165,6 +170,7 @@ func (b *block) reset() {
 		w.parked, w.split, w.pc, w.atBar, w.cur, w.executed = 0, false, 0, nil, nil, 0
 		w.async = asyncState{}
 		w.locals = [32]*region{}
+		w.partial, w.pending = nil, w.pending[:0]
 		if w.def != nil {
 			clear(w.def)
 			for _, c := range l.p.consts {
@@ -179,6 +185,7 @@ func (b *block) reset() {
 // anywhere. It reports whether the block has finished.
 func (b *block) turn() bool {
 	order := b.l.rng.Perm(len(b.warps))
+	b.polls = 0
 	for {
 		if b.l.steps > b.l.dev.opt.MaxSteps || b.l.ctx.Err() != nil {
 			return false
@@ -212,7 +219,7 @@ func (b *block) turn() bool {
 			return true
 		case !running:
 			b.barrierDeadlock()
-		case spinning:
+		case spinning, b.polls > maxPolls:
 			return false
 		}
 	}

@@ -25,9 +25,7 @@ func (c *compiler) opLogic(in *syntax.Instr) {
 		f, hot = func(a, b uint64) uint64 { return a ^ b }, xorLoop
 	}
 	c.out.run = lift2(d, a, b, f, hot, nil)
-	if op != "xor" {
-		c.maskedDefinedness(op == "and", d, a, b)
-	}
+	c.bitRule(d, []slot{a, b}, bitsOfLogic(op))
 }
 
 func (c *compiler) logicPred(op string, d, a, b slot) {
@@ -73,6 +71,7 @@ func (c *compiler) opShift(in *syntax.Instr) {
 	t := c.typ(0)
 	n := t.Size()
 	d, a, b := c.dst(0, t), c.src(1, t), c.src(2, syntax.U32)
+	c.bitRule(d, []slot{a, b}, bitsOfShift(in.Mods[0] == "shl", t.Signed(), n))
 	var f fn2
 	var hot loop2
 	switch {
@@ -134,7 +133,9 @@ func (c *compiler) opLop3(in *syntax.Instr) {
 			d[i] = lop3(a[i], b[i], e[i], table)
 		}
 	}
-	c.out.run = lift3(c.dst(0, syntax.B32), c.src(1, syntax.B32), c.src(2, syntax.B32), c.src(3, syntax.B32), func(a, b, e uint64) uint64 {
+	d, a, b, e := c.dst(0, syntax.B32), c.src(1, syntax.B32), c.src(2, syntax.B32), c.src(3, syntax.B32)
+	c.bitRule(d, []slot{a, b, e}, bitsOfLop3(table))
+	c.out.run = lift3(d, a, b, e, func(a, b, e uint64) uint64 {
 		return uint64(lop3(uint32(a), uint32(b), uint32(e), table))
 	}, hot)
 }
@@ -166,7 +167,9 @@ func (c *compiler) opPrmt(in *syntax.Instr) {
 	if len(in.Mods) > 2 {
 		mode = in.Mods[2]
 	}
-	c.out.run = lift3(c.dst(0, syntax.B32), c.src(1, syntax.B32), c.src(2, syntax.B32), c.src(3, syntax.B32), func(a, b, s uint64) uint64 {
+	d, x, y, sel := c.dst(0, syntax.B32), c.src(1, syntax.B32), c.src(2, syntax.B32), c.src(3, syntax.B32)
+	c.bitRule(d, []slot{x, y, sel}, bitsOfPermute(mode))
+	c.out.run = lift3(d, x, y, sel, func(a, b, s uint64) uint64 {
 		return permute(b<<32|a&0xffffffff, uint32(s), mode)
 	}, nil)
 }

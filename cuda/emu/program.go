@@ -37,6 +37,7 @@ type instr struct {
 	must     []int32                     // registers that must be defined: addresses, masks
 	undef    func(w *warp, lanes uint32) // definedness rule of its own
 	stores   []slot                      // of a store: what it stores
+	strong   bool                        // an atomic or a strong load
 	place    int32                       // index in the code
 	flops    int64                       // floating-point operations per lane
 	work     int64                       // of mma, per lane at the rate of bf16

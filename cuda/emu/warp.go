@@ -33,6 +33,9 @@ type warp struct {
 	clock     warpClock
 	releasing *[32]*released // snapshots of the release under way
 	yield     bool           // give way to others: the warp polls
+
+	partial map[partKey]partValue // registers of which some bits have values
+	pending []pendingPart
 }
 
 // quantum is how many instructions a warp runs before others get a turn; it
@@ -131,6 +134,9 @@ func (w *warp) run() bool {
 		case flowNext:
 			if lanes != 0 {
 				in.run(w, lanes)
+				if len(w.pending) > 0 {
+					w.keepPartial()
+				}
 			}
 			if !w.split {
 				w.pc = pc + 1
