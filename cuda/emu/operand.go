@@ -39,6 +39,9 @@ func (c *compiler) value(o syntax.Operand, t syntax.Type) slot {
 	if t == syntax.Pred {
 		bits = 1
 	}
+	if o.Sel != "" {
+		c.fail("a part of a register is not supported here")
+	}
 	switch o.Kind {
 	case syntax.KReg:
 		s := c.fr.regs[o.Reg]
@@ -148,6 +151,9 @@ func (c *compiler) dstOperand(o syntax.Operand, t syntax.Type) slot {
 	case syntax.KSink:
 		return c.wrote(c.newReg(t))
 	case syntax.KReg:
+		if o.Sel != "" {
+			c.fail("a part of a register is not supported here")
+		}
 		s := c.fr.regs[o.Reg]
 		if (s.class == classPred) != (t == syntax.Pred) {
 			c.fail("predicate and data registers are mixed")

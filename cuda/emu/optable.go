@@ -44,6 +44,15 @@ func opcodes() map[string]opDef {
 		"tanh":     {(*compiler).opUnaryFloat, 2, 2, SFU},
 		"copysign": {(*compiler).opCopysign, 3, 3, ALU},
 		"testp":    {(*compiler).opTestp, 2, 2, ALU},
+		// video (ops_video.go)
+		"vadd": {(*compiler).opVideo, 3, 4, ALU}, "vadd2": {(*compiler).opVideo, 4, 4, ALU}, "vadd4": {(*compiler).opVideo, 4, 4, ALU},
+		"vsub": {(*compiler).opVideo, 3, 4, ALU}, "vsub2": {(*compiler).opVideo, 4, 4, ALU}, "vsub4": {(*compiler).opVideo, 4, 4, ALU},
+		"vmin": {(*compiler).opVideo, 3, 4, ALU}, "vmin2": {(*compiler).opVideo, 4, 4, ALU}, "vmin4": {(*compiler).opVideo, 4, 4, ALU},
+		"vmax": {(*compiler).opVideo, 3, 4, ALU}, "vmax2": {(*compiler).opVideo, 4, 4, ALU}, "vmax4": {(*compiler).opVideo, 4, 4, ALU},
+		"vset": {(*compiler).opVideo, 3, 4, ALU}, "vset2": {(*compiler).opVideo, 4, 4, ALU}, "vset4": {(*compiler).opVideo, 4, 4, ALU},
+		"vabsdiff": {(*compiler).opVideo, 3, 4, ALU}, "vabsdiff2": {(*compiler).opVideo, 4, 4, ALU}, "vabsdiff4": {(*compiler).opVideo, 4, 4, ALU},
+		"vavrg2": {(*compiler).opVideo, 4, 4, ALU}, "vavrg4": {(*compiler).opVideo, 4, 4, ALU},
+		"vshl": {(*compiler).opVideo, 3, 4, ALU}, "vshr": {(*compiler).opVideo, 3, 4, ALU}, "vmad": {(*compiler).opVmad, 4, 4, ALU},
 		// logic (ops_logic.go)
 		"and":   {(*compiler).opLogic, 3, 3, ALU},
 		"or":    {(*compiler).opLogic, 3, 3, ALU},
