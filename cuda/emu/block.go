@@ -170,6 +170,7 @@ func (b *block) reset() {
 		w.parked, w.split, w.pc, w.atBar, w.cur, w.executed = 0, false, 0, nil, nil, 0
 		w.async = asyncState{}
 		w.locals = [32]*region{}
+		w.polls, w.lead = 0, 0
 		w.partial, w.pending = nil, w.pending[:0]
 		if w.def != nil {
 			clear(w.def)

@@ -41,11 +41,13 @@ type launch struct {
 	block  [3]int
 	dyn    int
 	params []byte
-	consts []uint64 // values of p.consts
-	rng    *rand.Rand
-	counts counts
-	steps  int64
-	id     uint32
+	// the parameters as memory, when the kernel takes their address
+	paramRegion *region
+	consts      []uint64 // values of p.consts
+	rng         *rand.Rand
+	counts      counts
+	steps       int64
+	id          uint32
 
 	workspace uint64 // of cooperative groups' grid barrier; 0 when not asked for
 

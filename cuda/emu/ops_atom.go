@@ -174,6 +174,7 @@ func (c *compiler) opAtom(in *syntax.Instr) {
 					w.b.l.counts.progress++
 				} else {
 					w.b.polls++
+					w.polls++
 				}
 				storeBytes(b, n, v)
 				if len(ds) > 0 {

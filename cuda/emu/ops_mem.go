@@ -30,7 +30,10 @@ func (c *compiler) address(o syntax.Operand, space syntax.Space) memRef {
 			c.fail("a predicate is not an address")
 		}
 		c.out.must = append(c.out.must, ref.base.id)
-		ref.kern = space == syntax.Param
+		ref.kern = space == syntax.Param && c.fr.entry
+		if space == syntax.Param && !c.fr.entry { // a parameter of a device function
+			ref.space = syntax.Local
+		}
 	case o.Sym != "":
 		pl := c.place(o.Sym)
 		ref.kern = pl.kern
@@ -74,6 +77,8 @@ func (w *warp) resolve(space syntax.Space, addr uint64, n, lane int) (*region, i
 			space, addr = syntax.Shared, addr-sharedWindow
 		case addr-localWindow < windowSize:
 			space, addr = syntax.Local, addr-localWindow
+		case addr-paramWindow < windowSize:
+			return w.kernelParams(addr-paramWindow, n, lane)
 		default:
 			space = syntax.Global
 		}
@@ -107,6 +112,21 @@ func (w *warp) resolve(space syntax.Space, addr uint64, n, lane int) (*region, i
 		w.fault(OutOfBounds, lane, "%d bytes at shared address %#x are outside every shared variable", n, addr)
 	}
 	return r, int(off)
+}
+
+// kernelParams resolves the address of a kernel's parameter in generic space.
+func (w *warp) kernelParams(off uint64, n, lane int) (*region, int) {
+	l := w.b.l
+	if l.paramRegion == nil {
+		l.paramRegion = &region{space: syntax.Param, data: l.params}
+	}
+	if off+uint64(n) > uint64(len(l.params)) {
+		w.fault(OutOfBounds, lane, "byte %d of %d bytes of parameters", off, len(l.params))
+	}
+	if off&uint64(n-1) != 0 {
+		w.fault(Misaligned, lane, "parameter offset %d is not a multiple of %d", off, n)
+	}
+	return l.paramRegion, int(off)
 }
 
 // lastWord reports whether an access is the aligned word around the last
@@ -180,6 +200,9 @@ func (c *compiler) opLd(in *syntax.Instr) {
 	plain := n == 4 && allWords(ds)
 	c.out.run = func(w *warp, m uint32) {
 		count(w, m)
+		if sem.strong {
+			w.polls++
+		}
 		if plain && m == fullMask && sem.plain() {
 			if b, r, off := w.coalesced(&ref, total); b != nil && r.undefinedLanes(off, total) == 0 {
 				w.readRange(r, off, total, m)

@@ -183,6 +183,7 @@ func (c *compiler) movClock(name string, t syntax.Type) {
 const (
 	sharedWindow = uint64(1) << 44
 	localWindow  = uint64(1) << 45
+	paramWindow  = uint64(1) << 46 // of the kernel; those of device functions are local
 	windowSize   = uint64(1) << 32
 	globalBase   = uint64(0x7f) << 40
 )
@@ -226,6 +227,9 @@ func (c *compiler) opCvta(in *syntax.Instr) {
 		c.fail("only 64-bit addressing is supported")
 	}
 	base := windowOf(space)
+	if space == syntax.Param && c.fr.entry {
+		base = paramWindow
+	}
 	if in.Has("to") {
 		base = -base
 	}
