@@ -168,7 +168,7 @@ func (b *block) reset() {
 			w.live = 1<<n - 1
 		}
 		w.parked, w.split, w.pc, w.atBar, w.cur, w.executed = 0, false, 0, nil, nil, 0
-		w.async = asyncState{}
+		w.async, w.wg = asyncState{}, wgmmaState{}
 		w.locals = [32]*region{}
 		w.polls, w.lead = 0, 0
 		w.partial, w.pending = nil, w.pending[:0]

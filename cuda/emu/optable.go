@@ -102,6 +102,9 @@ func opcodes() map[string]opDef {
 		// tensor cores (ops_mma.go)
 		"mma":  {(*compiler).opMma, 4, 4, Tensor},
 		"wmma": {(*compiler).opWmma, 2, 4, Tensor},
+		// warp groups (ops_wgmma.go)
+		"wgmma":      {(*compiler).opWgmma, 0, 8, Tensor},
+		"setmaxnreg": {(*compiler).opSetmaxnreg, 1, 1, Other},
 		// warps and blocks (ops_warp.go, ops_barrier.go)
 		"shfl":       {(*compiler).opShfl, 4, 5, Shuffle},
 		"vote":       {(*compiler).opVote, 2, 3, Shuffle},

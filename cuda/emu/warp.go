@@ -30,6 +30,7 @@ type warp struct {
 	hit       *region // last global allocation accessed
 	locals    [32]*region
 	async     asyncState
+	wg        wgmmaState
 	clock     warpClock
 	releasing *[32]*released // snapshots of the release under way
 	yield     bool           // give way to others: the warp polls
