@@ -22,6 +22,8 @@ type block struct {
 	polls     int // atomics that changed nothing, since the block last gave way
 	clock     blockClock
 	mbarriers map[int]*mbarrier // by shared address
+	bulkIn    []*bulkRead       // bulk copies whose barrier is here
+	cluster   *cluster          // nil when the block is one of its own
 }
 
 // execute runs all blocks in a seeded random order. A block runs alone until
@@ -158,7 +160,7 @@ func (b *block) reset() {
 		b.shared.data[i] = 0xcd // a value that shows, for runs without checks
 	}
 	b.bars = [16]barrierState{}
-	b.mbarriers = nil
+	b.mbarriers, b.bulkIn = nil, nil
 	clear(b.claimed)
 	b.claims = 0
 	b.resetRace()
@@ -168,7 +170,7 @@ func (b *block) reset() {
 			w.live = 1<<n - 1
 		}
 		w.parked, w.split, w.pc, w.atBar, w.cur, w.executed = 0, false, 0, nil, nil, 0
-		w.async, w.wg = asyncState{}, wgmmaState{}
+		w.async, w.wg, w.bulk = asyncState{}, wgmmaState{}, bulkState{}
 		w.locals = [32]*region{}
 		w.polls, w.lead = 0, 0
 		w.partial, w.pending = nil, w.pending[:0]

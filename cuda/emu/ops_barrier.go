@@ -256,8 +256,8 @@ func (s semantics) plain() bool { return !s.strong }
 
 func (c *compiler) opFence(in *syntax.Instr) {
 	sc := scopeOf(in)
-	if strings.Contains(in.Op, "proxy") {
-		// Orders the generic and the asynchronous proxy; cp.async is generic.
+	if strings.Contains(in.Op, "proxy") || in.Has("mbarrier_init") {
+		// Orders the generic and the asynchronous proxy, which are one here.
 		c.opHint(in)
 		return
 	}

@@ -22,6 +22,9 @@ func (c *compiler) address(o syntax.Operand, space syntax.Space) memRef {
 	if o.Kind != syntax.KMem {
 		c.fail("operand is not an address")
 	}
+	if o.Vec != nil {
+		c.fail("an address with coordinates is not supported here")
+	}
 	ref := memRef{space: space, off: o.Imm}
 	switch {
 	case o.Reg >= 0:

@@ -89,7 +89,8 @@ func opcodes() map[string]opDef {
 		"st":            {(*compiler).opSt, 2, 3, Store},
 		"atom":          {(*compiler).opAtom, 2, 5, Atomic},
 		"red":           {(*compiler).opAtom, 2, 4, Atomic},
-		"cp":            {(*compiler).opCp, 0, 5, Async},
+		"cp":            {(*compiler).opCp, 0, 6, Async},
+		"tensormap":     {(*compiler).opTensormap, 2, 3, Store},
 		"ldmatrix":      {(*compiler).opLdmatrix, 2, 2, Load},
 		"stmatrix":      {(*compiler).opStmatrix, 2, 2, Store},
 		"movmatrix":     {(*compiler).opMovmatrix, 2, 2, Shuffle},
@@ -98,7 +99,7 @@ func opcodes() map[string]opDef {
 		"applypriority": {(*compiler).opHint, 1, 2, Other},
 		"discard":       {(*compiler).opHint, 1, 2, Other},
 		"createpolicy":  {(*compiler).opCreatepolicy, 2, 4, Other},
-		"mbarrier":      {(*compiler).opMbarrier, 1, 4, Barrier},
+		"mbarrier":      {(*compiler).opMbarrier, 1, 5, Barrier},
 		// tensor cores (ops_mma.go)
 		"mma":  {(*compiler).opMma, 4, 4, Tensor},
 		"wmma": {(*compiler).opWmma, 2, 4, Tensor},
@@ -115,7 +116,7 @@ func opcodes() map[string]opDef {
 		"bar":        {(*compiler).opBar, 0, 4, Barrier},
 		"barrier":    {(*compiler).opBar, 0, 4, Barrier},
 		"membar":     {(*compiler).opFence, 0, 0, Barrier},
-		"fence":      {(*compiler).opFence, 0, 0, Barrier},
+		"fence":      {(*compiler).opFence, 0, 2, Barrier},
 		"nanosleep":  {(*compiler).opHint, 1, 1, Other},
 		// control (ops_control.go)
 		"bra":            {(*compiler).opBra, 1, 1, Control},

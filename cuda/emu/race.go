@@ -80,8 +80,10 @@ func (w *warp) stamp(lane int, strong bool) stamp {
 
 // readAccess follows a load by one lane.
 func (w *warp) readAccess(r *region, off, n, lane int, sem semantics) {
-	if w.b.claims > 0 && r == &w.b.shared {
-		w.checkClaim(off, n, lane)
+	if r.space == syntax.Shared {
+		if b := w.blockOf(r); b.claims > 0 {
+			w.checkClaim(b, off, n, lane)
+		}
 	}
 	s := w.shadow(r)
 	if s == nil {
@@ -206,8 +208,10 @@ func (w *warp) bothStrong(other stamp, sem semantics) bool {
 // the bytes are not known to stay: lanes that store equal values to one place
 // do not race, as compilers replicate such stores freely.
 func (w *warp) writeAccess(r *region, off, n, lane int, sem semantics, val []byte) {
-	if w.b.claims > 0 && r == &w.b.shared {
-		w.checkClaim(off, n, lane)
+	if r.space == syntax.Shared {
+		if b := w.blockOf(r); b.claims > 0 {
+			w.checkClaim(b, off, n, lane)
+		}
 	}
 	w.b.l.counts.progress++
 	s := w.shadow(r)

@@ -31,6 +31,7 @@ type warp struct {
 	locals    [32]*region
 	async     asyncState
 	wg        wgmmaState
+	bulk      bulkState
 	clock     warpClock
 	releasing *[32]*released // snapshots of the release under way
 	yield     bool           // give way to others: the warp polls

@@ -235,8 +235,12 @@ func (p *parser) address(line int) Operand {
 		}
 	}
 	for !p.is("]") {
-		if p.is(",") {
-			p.fail(line, "tensor addresses are not supported")
+		if p.accept(",") { // of a tensor: coordinates
+			if v := p.operand(); v.Kind == KVec && o.Vec == nil {
+				o.Vec = v.Vec
+				continue
+			}
+			p.fail(line, "this kind of address is not supported")
 		}
 		o.Imm += uint64(p.integer())
 	}
