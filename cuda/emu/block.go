@@ -172,7 +172,7 @@ func (b *block) reset() {
 		w.parked, w.split, w.pc, w.atBar, w.cur, w.executed = 0, false, 0, nil, nil, 0
 		w.async, w.wg, w.bulk = asyncState{}, wgmmaState{}, bulkState{}
 		w.locals = [32]*region{}
-		w.polls, w.lead = 0, 0
+		w.polls, w.lead, w.calls = 0, 0, [32][]callFrame{}
 		w.partial, w.pending = nil, w.pending[:0]
 		if w.def != nil {
 			clear(w.def)

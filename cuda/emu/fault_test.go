@@ -198,8 +198,8 @@ func TestFaults(t *testing.T) {
 }
 
 func TestUnknownInstruction(t *testing.T) {
-	_, err := emu.Parse(header + "\n\twgmma.fence.sync.aligned;\n}\n")
-	if err == nil || !strings.Contains(err.Error(), "line 20") || !strings.Contains(err.Error(), "wgmma") {
+	_, err := emu.Parse(header + "\n\ttcgen05.fence::before_thread_sync;\n}\n")
+	if err == nil || !strings.Contains(err.Error(), "line 20") || !strings.Contains(err.Error(), "tcgen05") {
 		t.Errorf("error %v", err)
 	}
 }

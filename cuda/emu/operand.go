@@ -60,6 +60,9 @@ func (c *compiler) value(o syntax.Operand, t syntax.Type) slot {
 		if o.Sym == "WARP_SZ" {
 			return c.constant(32, bits, nil)
 		}
+		if a := funcAddress(c.m.ast, o.Sym); a != 0 {
+			return c.constant(a, bits, nil)
+		}
 		pl := c.place(o.Sym)
 		if pl.sym != nil {
 			return c.constant(o.Imm, bits, pl.sym)

@@ -32,6 +32,7 @@ type warp struct {
 	async     asyncState
 	wg        wgmmaState
 	bulk      bulkState
+	calls     [32][]callFrame
 	clock     warpClock
 	releasing *[32]*released // snapshots of the release under way
 	yield     bool           // give way to others: the warp polls
@@ -200,6 +201,10 @@ func (w *warp) run() bool {
 			w.sync(in, mask, lanes, pc)
 		case flowBarrier:
 			w.barrier(in, mask, lanes, pc)
+		case flowCall:
+			w.call(in, mask, lanes, pc)
+		case flowReturn:
+			w.ret(mask, lanes, pc)
 		}
 		if w.polls > patience {
 			w.giveTurn(mask)
