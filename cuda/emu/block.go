@@ -23,7 +23,8 @@ type block struct {
 	clock     blockClock
 	mbarriers map[int]*mbarrier // by shared address
 	bulkIn    []*bulkRead       // bulk copies whose barrier is here
-	cluster   *cluster          // nil when the block is one of its own
+	cluster   *cluster
+	rank      int // in the cluster
 }
 
 // execute runs all blocks in a seeded random order. A block runs alone until
@@ -31,7 +32,7 @@ type block struct {
 // and they take turns from then on.
 func (l *launch) execute(ctx context.Context) error {
 	n := l.grid[0] * l.grid[1] * l.grid[2]
-	l.order = l.rng.Perm(n)
+	l.order = l.blockOrder(n)
 	l.ctx = ctx
 	var resident, free []*block
 	idle := 0
@@ -43,13 +44,20 @@ func (l *launch) execute(ctx context.Context) error {
 		out := resident[:0]
 		for _, b := range resident {
 			if b.turn() {
-				free = append(free, b)
+				if l.clusterSize() == 1 {
+					free = append(free, b)
+				}
 			} else {
 				out = append(out, b)
 			}
 		}
 		resident = out
-		for l.started < n && len(resident) < maxResident {
+		if l.clusterSize() > 1 {
+			if l.started < n && len(resident) < maxResident {
+				resident = append(resident, l.startCluster()...)
+			}
+		}
+		for l.clusterSize() == 1 && l.started < n && len(resident) < maxResident {
 			l.started++
 			b := l.start(l.order[l.started-1], &free)
 			if !b.turn() {
@@ -95,6 +103,48 @@ func (l *launch) deadlock(resident []*block) {
 	}
 }
 
+// blockOrder is the order in which blocks start: those of a cluster together.
+func (l *launch) blockOrder(n int) []int {
+	size := l.clusterSize()
+	if size == 1 {
+		return l.rng.Perm(n)
+	}
+	var out []int
+	for _, c := range l.rng.Perm(n / size) {
+		at := [3]int{}
+		for d := range 3 {
+			k := l.grid[d] / l.cluster[d]
+			at[d], c = c%k*l.cluster[d], c/k
+		}
+		for r := range size {
+			x, y, z := r%l.cluster[0], r/l.cluster[0]%l.cluster[1], r/(l.cluster[0]*l.cluster[1])
+			out = append(out, at[0]+x+l.grid[0]*(at[1]+y+l.grid[1]*(at[2]+z)))
+		}
+	}
+	return out
+}
+
+// startCluster makes the blocks of the next cluster ready. Their memory is not
+// reused: one block may outlive another.
+func (l *launch) startCluster() []*block {
+	cl := &cluster{}
+	for rank := range l.clusterSize() {
+		l.started++
+		b := l.start(l.order[l.started-1], &[]*block{})
+		b.cluster, b.rank = cl, rank
+		if b.shared.race != nil {
+			b.shared.race.peers = cl
+		}
+		cl.blocks = append(cl.blocks, b)
+	}
+	for _, b := range cl.blocks { // some special registers depend on the rank
+		for _, w := range b.warps {
+			w.setSpecials()
+		}
+	}
+	return cl.blocks
+}
+
 // start makes block number i ready, reusing a finished block's memory.
 func (l *launch) start(i int, free *[]*block) *block {
 	var b *block
@@ -103,6 +153,7 @@ func (l *launch) start(i int, free *[]*block) *block {
 	} else {
 		b = l.newBlock()
 	}
+	b.cluster = &cluster{blocks: []*block{b}}
 	b.linear = i
 	b.idx = [3]int{i % l.grid[0], i / l.grid[0] % l.grid[1], i / (l.grid[0] * l.grid[1])}
 	b.reset()
@@ -172,6 +223,7 @@ func (b *block) reset() {
 		w.parked, w.split, w.pc, w.atBar, w.cur, w.executed = 0, false, 0, nil, nil, 0
 		w.async, w.wg, w.bulk = asyncState{}, wgmmaState{}, bulkState{}
 		w.locals = [32]*region{}
+		w.inCluster = false
 		w.polls, w.lead, w.calls = 0, 0, [32][]callFrame{}
 		w.partial, w.pending = nil, w.pending[:0]
 		if w.def != nil {
@@ -220,6 +272,8 @@ func (b *block) turn() bool {
 		case !alive:
 			b.finish()
 			return true
+		case !running && b.atCluster():
+			return false
 		case !running:
 			b.barrierDeadlock()
 		case spinning, b.polls > maxPolls:
@@ -277,12 +331,22 @@ func (w *warp) specialValue(name string, lane int) uint64 {
 		return uint64([3]int{t % l.block[0], t / l.block[0] % l.block[1], t / (l.block[0] * l.block[1])}[d])
 	case "%ntid":
 		return uint64(l.block[d])
-	case "%ctaid", "%clusterid":
+	case "%ctaid":
 		return uint64(w.b.idx[d])
-	case "%nctaid", "%nclusterid":
+	case "%nctaid":
 		return uint64(l.grid[d])
+	case "%clusterid":
+		return uint64(w.b.idx[d] / l.cluster[d])
+	case "%nclusterid":
+		return uint64(l.grid[d] / l.cluster[d])
 	case "%cluster_nctaid":
-		return 1
+		return uint64(l.cluster[d])
+	case "%cluster_ctaid":
+		return uint64(w.b.idx[d] % l.cluster[d])
+	case "%cluster_ctarank":
+		return uint64(w.b.rank)
+	case "%is_explicit_cluster":
+		return uint64(bit(l.clusterSize() > 1))
 	case "%laneid":
 		return uint64(lane)
 	case "%warpid":
@@ -294,7 +358,7 @@ func (w *warp) specialValue(name string, lane int) uint64 {
 	case "%nsmid":
 		return smCount
 	case "%cluster_nctarank":
-		return 1
+		return uint64(l.clusterSize())
 	case "%gridid":
 		return uint64(l.id)
 	case "%lanemask_eq":

@@ -126,6 +126,9 @@ func (c *compiler) special(name string) slot {
 	if name == "%clock64" || name == "%globaltimer" || name == "%gridid" {
 		t = syntax.B64
 	}
+	if name == "%is_explicit_cluster" {
+		t = syntax.Pred
+	}
 	s := c.newReg(t)
 	c.specs[name] = s
 	c.p.specials = append(c.p.specials, special{s, name})

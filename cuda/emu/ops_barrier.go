@@ -17,6 +17,7 @@ type barrierOp struct {
 	dst     slot
 	src     slot
 	not     bool
+	cluster *clusterOp // of the cluster's barrier; nil for the block's
 }
 
 // barrierState is one of a block's sixteen barriers.
@@ -37,7 +38,8 @@ func (c *compiler) opBar(in *syntax.Instr) {
 		return
 	}
 	if in.Has("cluster") {
-		c.fail("clusters are not supported")
+		c.opClusterBarrier(in)
+		return
 	}
 	b := &barrierOp{arrive: in.Has("arrive")}
 	args := in.Args
@@ -94,6 +96,10 @@ func (w *warp) barrier(in *instr, mask, lanes uint32, pc int32) {
 // arrive counts a warp in at a barrier and opens it when it is the last.
 func (b *block) arrive(w *warp, in *instr) {
 	op := in.bar
+	if op.cluster != nil {
+		w.arriveCluster(in)
+		return
+	}
 	first := bits.TrailingZeros32(w.live)
 	id := int(w.get(op.id, first))
 	if id < 0 || id >= len(b.bars) {
@@ -191,6 +197,7 @@ func (b *block) tryOpen(id int) {
 
 // warpEnded opens barriers that waited only for a warp which has exited.
 func (b *block) warpEnded() {
+	b.cluster.tryOpen(b.l)
 	for id := range b.bars {
 		if b.bars[id].line != nil && b.bars[id].expected == 0 {
 			b.tryOpen(id)

@@ -93,6 +93,9 @@ func (w *warp) resolve(space syntax.Space, addr uint64, n, lane int) (*region, i
 	switch space {
 	case syntax.Shared:
 		r = &w.b.shared
+		if addr >= clusterStep {
+			r, addr = w.remote(addr, lane)
+		}
 	case syntax.Local, syntax.Param:
 		r = w.local(lane)
 	default:
@@ -375,6 +378,9 @@ func loadParam(ref memRef, ds []slot, t syntax.Type) exec {
 }
 
 func (c *compiler) opSt(in *syntax.Instr) {
+	if in.Has("async") || in.Has("bulk") {
+		c.fail("asynchronous stores are not supported")
+	}
 	space, _ := spaceMod(in)
 	t, vec := c.memType()
 	parts := vector(c.arg(1))

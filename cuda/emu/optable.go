@@ -115,6 +115,8 @@ func opcodes() map[string]opDef {
 		"elect":      {(*compiler).opElect, 2, 2, Shuffle},
 		"bar":        {(*compiler).opBar, 0, 4, Barrier},
 		"barrier":    {(*compiler).opBar, 0, 4, Barrier},
+		"mapa":       {(*compiler).opMapa, 3, 3, ALU},
+		"getctarank": {(*compiler).opGetctarank, 2, 2, ALU},
 		"membar":     {(*compiler).opFence, 0, 0, Barrier},
 		"fence":      {(*compiler).opFence, 0, 2, Barrier},
 		"nanosleep":  {(*compiler).opHint, 1, 1, Other},

@@ -14,8 +14,9 @@ type raceShadow struct {
 	pages []*racePage
 	shift uint // log2 of the grain in bytes
 	gen   uint32
-	vecs  []stamp // reads by several warps: one stamp per warp
-	warps int     // stamps per vector
+	vecs  []stamp  // reads by several warps: one stamp per warp
+	warps int      // stamps per vector; 0 for memory that several blocks share
+	peers *cluster // those blocks, of shared memory; nil when all
 }
 
 const pageCells = 1024
@@ -178,6 +179,10 @@ func (w *warp) readsBefore(s *raceShadow, rd stamp, lane int) (bool, stamp) {
 			return false, rd
 		}
 		self := w.b.linear
+		if s.peers != nil {
+			return w.b.clock.acquired.coversCluster(s.peers, self, seq) ||
+				lane != anyLane && w.clock.acquired[lane].coversCluster(s.peers, self, seq), rd
+		}
 		if w.b.clock.acquired.coversAll(w.b.l, self, seq) {
 			return true, rd
 		}

@@ -37,6 +37,9 @@ type warp struct {
 	releasing *[32]*released // snapshots of the release under way
 	yield     bool           // give way to others: the warp polls
 
+	inCluster    bool // has arrived at the cluster's barrier
+	clusterPhase int  // and when
+
 	polls int // reads of flags and atomics that changed nothing, while split
 	lead  int // lane whose group runs now instead of the lowest, plus one; 0 for none
 	turns int // instructions left to it

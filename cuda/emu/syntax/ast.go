@@ -90,6 +90,7 @@ type Func struct {
 	Tables map[string][]string // .branchtargets lists
 
 	ReqNTid, MaxNTid [3]int // zero when not given
+	Cluster          [3]int // blocks of a cluster, zero when not given
 	MinCTAs, MaxNReg int
 	Line             int
 }

@@ -390,7 +390,7 @@ func (p *parser) functionDirective(f *Func) {
 		p.integer()
 	case ".explicitcluster", ".blocksareclusters":
 	case ".reqnctapercluster":
-		triple()
+		f.Cluster = triple()
 	case ".pragma":
 		p.skipTo(";")
 	default:
