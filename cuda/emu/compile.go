@@ -252,8 +252,9 @@ func (c *compiler) newReg(t syntax.Type) slot {
 	case t.Size() == 8:
 		s.class, s.idx = class64, int32(c.p.n64)
 		c.p.n64++
-	case t.Size() > 8:
-		c.fail("128-bit registers are not supported")
+	case t.Size() > 8: // declared; its use is refused
+		s.class, s.idx, s.bits = class64, int32(c.p.n64), 128
+		c.p.n64++
 	default:
 		s.class, s.idx = class32, int32(c.p.n32)
 		c.p.n32++

@@ -178,6 +178,8 @@ func (l *launch) setCluster(kernel, asked [3]int) error {
 	}
 	for i := range 3 {
 		l.cluster[i] = max(kernel[i], 1)
+	}
+	for i := range 3 {
 		if asked[i] > 1 && asked[i] != l.cluster[i] {
 			return fmt.Errorf("clusters of %v blocks, the kernel has %v", asked, kernel)
 		}

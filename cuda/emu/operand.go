@@ -45,6 +45,9 @@ func (c *compiler) value(o syntax.Operand, t syntax.Type) slot {
 	switch o.Kind {
 	case syntax.KReg:
 		s := c.fr.regs[o.Reg]
+		if s.bits == 128 {
+			c.fail("128-bit registers are not supported")
+		}
 		if (s.class == classPred) != (t == syntax.Pred) {
 			c.fail("predicate and data registers are mixed")
 		}
@@ -161,6 +164,9 @@ func (c *compiler) dstOperand(o syntax.Operand, t syntax.Type) slot {
 			c.fail("a part of a register is not supported here")
 		}
 		s := c.fr.regs[o.Reg]
+		if s.bits == 128 {
+			c.fail("128-bit registers are not supported")
+		}
 		if (s.class == classPred) != (t == syntax.Pred) {
 			c.fail("predicate and data registers are mixed")
 		}

@@ -17,7 +17,10 @@ type barrierOp struct {
 	dst     slot
 	src     slot
 	not     bool
-	cluster *clusterOp // of the cluster's barrier; nil for the block's
+	// anywhere is barrier without .aligned: warps may come to it at different
+	// instructions, as those of a specialised kernel do.
+	anywhere bool
+	cluster  *clusterOp // of the cluster's barrier; nil for the block's
 }
 
 // barrierState is one of a block's sixteen barriers.
@@ -41,7 +44,7 @@ func (c *compiler) opBar(in *syntax.Instr) {
 		c.opClusterBarrier(in)
 		return
 	}
-	b := &barrierOp{arrive: in.Has("arrive")}
+	b := &barrierOp{arrive: in.Has("arrive"), anywhere: in.Mods[0] == "barrier" && !in.Has("aligned")}
 	args := in.Args
 	if in.Has("red") {
 		for _, op := range []string{"popc", "and", "or"} {
@@ -125,7 +128,7 @@ func (b *block) arrive(w *warp, in *instr) {
 		if s.expected != expected {
 			w.fault(Divergence, -1, "warp %d waits at barrier %d for %d threads (line %d), this warp for %d", s.first, id, s.expected, s.line.src.Line, expected)
 		}
-		if expected == 0 && s.line != in {
+		if expected == 0 && s.line != in && !(op.anywhere && s.line.bar.anywhere) {
 			w.fault(Divergence, -1, "warps of one block are at different barriers: warp %d at line %d [%s]", s.first, s.line.src.Line, s.line.src.Text)
 		}
 	}

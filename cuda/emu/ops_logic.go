@@ -120,9 +120,6 @@ func (c *compiler) opShf(in *syntax.Instr) {
 }
 
 func (c *compiler) opLop3(in *syntax.Instr) {
-	if len(in.Args) != 5 {
-		c.fail("lop3 with a predicate destination is not supported")
-	}
 	lut := c.arg(4)
 	if lut.Kind != syntax.KInt {
 		c.fail("the look-up table must be an immediate")
@@ -134,10 +131,40 @@ func (c *compiler) opLop3(in *syntax.Instr) {
 		}
 	}
 	d, a, b, e := c.dst(0, syntax.B32), c.src(1, syntax.B32), c.src(2, syntax.B32), c.src(3, syntax.B32)
+	if len(in.Args) == 6 {
+		c.lop3Test(in, d, lift3(d, a, b, e, func(a, b, e uint64) uint64 {
+			return uint64(lop3(uint32(a), uint32(b), uint32(e), table))
+		}, hot))
+		return
+	}
 	c.bitRule(d, []slot{a, b, e}, bitsOfLop3(table))
 	c.out.run = lift3(d, a, b, e, func(a, b, e uint64) uint64 {
 		return uint64(lop3(uint32(a), uint32(b), uint32(e), table))
 	}, hot)
+}
+
+// lop3Test is lop3.or and lop3.and: a predicate tells whether the result is
+// not zero, combined with another predicate.
+func (c *compiler) lop3Test(in *syntax.Instr, d slot, run exec) {
+	if c.arg(0).Reg2 < 0 || !in.Has("or") && !in.Has("and") {
+		c.fail("lop3 with six operands needs a predicate destination")
+	}
+	p := c.wrote(c.fr.regs[c.arg(0).Reg2])
+	q, not := c.predSource(5)
+	op := c.mod(1)
+	c.out.run = func(w *warp, m uint32) {
+		run(w, m)
+		other := w.pred[q.idx]
+		if not {
+			other = ^other
+		}
+		var r uint32
+		for k := m; k != 0; k &= k - 1 {
+			i := bits.TrailingZeros32(k)
+			r |= bit(w.get(d, i) != 0) << i
+		}
+		w.pred[p.idx] = w.pred[p.idx]&^m | combine(op, r, other)&m
+	}
 }
 
 // lop3 is the logical function of three inputs that the table's eight bits spell.
