@@ -302,8 +302,17 @@ func (b *block) barrierDeadlock() {
 	first.fault(Deadlock, -1, "no barrier can open: %s", strings.Join(parts, ", "))
 }
 
-// finish checks what a block leaves behind.
-func (b *block) finish() {}
+// finish checks what a block leaves behind: bulk copies that may still read
+// its shared memory.
+func (b *block) finish() {
+	for _, w := range b.warps {
+		if len(w.bulk.reads) > 0 {
+			rd := w.bulk.reads[0]
+			w.cur = rd.issue
+			w.fault(AsyncPending, rd.lane, "the block ends before this bulk copy out of its shared memory was waited for")
+		}
+	}
+}
 
 // setSpecials fills the special registers that the kernel reads.
 func (w *warp) setSpecials() {

@@ -140,7 +140,21 @@ func (w *warp) remote(addr uint64, lane int) (*region, uint64) {
 	if rank >= len(w.b.cluster.blocks) {
 		w.fault(OutOfBounds, lane, "shared address %#x is of block %d of a cluster of %d", addr, rank, len(w.b.cluster.blocks))
 	}
-	return &w.b.cluster.blocks[rank].shared, addr & (clusterStep - 1)
+	b := w.b.cluster.blocks[rank]
+	if b.ended() {
+		w.fault(InvalidOperation, lane, "shared address %#x is of block %d of the cluster, which has ended", addr, rank)
+	}
+	return &b.shared, addr & (clusterStep - 1)
+}
+
+// ended reports whether every warp of the block has.
+func (b *block) ended() bool {
+	for _, w := range b.warps {
+		if w.live != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // opMapa gives the address of a shared variable in another block of the cluster.

@@ -47,7 +47,7 @@ func TestCluster(t *testing.T) {
 	}{
 		{"exchange", both, both, "0", 6, ""},
 		{"no barrier before", "", both, "0", 4, "race"},
-		{"no barrier after", both, "", "0", 4, "race"},
+		{"no barrier after", both, "", "0", 4, "has ended"},
 		{"block barrier only", "bar.sync 0;", both, "0", 4, "race"},
 		{"relaxed arrival", "barrier.cluster.arrive.relaxed; barrier.cluster.wait;", both, "0", 4, "race"},
 		{"out of bounds", both, both, "256", 2, "out of bounds"},

@@ -330,6 +330,9 @@ func (w *warp) bulkStore(b *bulkCopy, lane int) {
 		for i := range n {
 			g.define(to+i, 1, p.def>>i&1 != 0)
 		}
+		if p.def != 1<<n-1 {
+			w.stainRegion(g, lane)
+		}
 	}
 	if b.tensor {
 		t := w.tensorMap(w.addr(&b.dst, lane), lane)

@@ -442,7 +442,7 @@ func (c *compiler) opSt(in *syntax.Instr) {
 					for b := range n {
 						r.define(off+j*n+b, 1, has>>(8*b)&255 == 255)
 					}
-					w.stainRegion(r, i, s)
+					w.stainRegion(r, i)
 				}
 			}
 		}
@@ -462,7 +462,7 @@ func (w *warp) allDefined(ss []slot, m uint32) bool {
 }
 
 // stainRegion remembers the first undefined store to a global allocation.
-func (w *warp) stainRegion(r *region, lane int, s slot) {
+func (w *warp) stainRegion(r *region, lane int) {
 	if r.stain != nil || r.space != syntax.Global {
 		return
 	}
