@@ -120,16 +120,6 @@ func (w *warp) noneDefined(srcs []slot, m uint32) bool {
 	return true
 }
 
-// lowBits is the bits below the lowest undefined one: those of a sum or a
-// product that depend on defined bits alone.
-func lowBits(a []operandBits) uint64 {
-	n := 64
-	for _, o := range a {
-		n = min(n, bits.TrailingZeros64(^o.def))
-	}
-	return 1<<n - 1
-}
-
 // bitsOfLogic is the rule of and, or and xor.
 func bitsOfLogic(op string) func(a []operandBits) uint64 {
 	return func(a []operandBits) uint64 {
