@@ -24,6 +24,7 @@ const workspaceBytes = 64
 type Launch struct {
 	Grid, Block [3]int // zero components count as 1
 	SharedBytes int    // dynamic shared memory
+	Cluster     [3]int // blocks of a cluster, when the kernel does not say it; zero components count as 1
 	// Args are the parameters in order: integers and floats of any Go type
 	// (converted to the parameter's size, bits unchanged for the same kind),
 	// and []byte for structures. An address is a uint64.
@@ -34,18 +35,22 @@ type Launch struct {
 
 // launch is one launch under way.
 type launch struct {
-	dev    *Device
-	ctx    context.Context
-	p      *program
-	grid   [3]int
-	block  [3]int
-	dyn    int
-	params []byte
-	consts []uint64 // values of p.consts
-	rng    *rand.Rand
-	counts counts
-	steps  int64
-	id     uint32
+	dev   *Device
+	ctx   context.Context
+	p     *program
+	grid  [3]int
+	block [3]int
+	// blocks of a cluster in each dimension
+	cluster [3]int
+	dyn     int
+	params  []byte
+	// the parameters as memory, when the kernel takes their address
+	paramRegion *region
+	consts      []uint64 // values of p.consts
+	rng         *rand.Rand
+	counts      counts
+	steps       int64
+	id          uint32
 
 	workspace uint64 // of cooperative groups' grid barrier; 0 when not asked for
 
@@ -101,6 +106,9 @@ func (d *Device) prepare(m *Module, p *program, l Launch) (*launch, error) {
 			return nil, fmt.Errorf("negative grid or block size")
 		}
 		blocks *= float64(run.grid[i])
+	}
+	if err := run.setCluster(p.fn.Cluster, l.Cluster); err != nil {
+		return nil, err
 	}
 	threads := run.block[0] * run.block[1] * run.block[2]
 	if run.block[0] > maxThreads || run.block[1] > maxThreads || run.block[2] > 64 || threads > maxThreads {
@@ -159,6 +167,33 @@ func (d *Device) prepare(m *Module, p *program, l Launch) (*launch, error) {
 	run.counts.init(len(p.code))
 	return run, nil
 }
+
+// maxCluster is how many blocks a cluster may have.
+const maxCluster = 16
+
+// setCluster takes the kernel's cluster or the launch's.
+func (l *launch) setCluster(kernel, asked [3]int) error {
+	if kernel == [3]int{} {
+		kernel = asked
+	}
+	for i := range 3 {
+		l.cluster[i] = max(kernel[i], 1)
+	}
+	for i := range 3 {
+		if asked[i] > 1 && asked[i] != l.cluster[i] {
+			return fmt.Errorf("clusters of %v blocks, the kernel has %v", asked, kernel)
+		}
+		if l.grid[i]%l.cluster[i] != 0 {
+			return fmt.Errorf("grid %v is no whole number of clusters of %v", l.grid, l.cluster)
+		}
+	}
+	if l.clusterSize() > maxCluster {
+		return fmt.Errorf("clusters of %v blocks, the limit is %d", l.cluster, maxCluster)
+	}
+	return nil
+}
+
+func (l *launch) clusterSize() int { return l.cluster[0] * l.cluster[1] * l.cluster[2] }
 
 // dynamicBase is the shared address of dynamic memory: aligned more strictly
 // than any variable asks.
