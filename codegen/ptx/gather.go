@@ -156,6 +156,8 @@ func (s Pad) Kernel() (*Kernel, error) {
 				fill.f = b.ConstF(float32(s.Value))
 			case intKind:
 				fill.i = b.Const64(int64(s.Value))
+			case doubleKind:
+				fill.d = b.ConstD(s.Value)
 			default:
 				fill.p = b.Bool(s.Value != 0)
 			}
