@@ -32,14 +32,19 @@ var floatOnly = map[string]bool{
 // elementwise gives the instructions of a node, nil when it is not elementwise or has no such instructions.
 func elementwise(n *ir.Node) emitter {
 	for _, v := range n.Inputs {
-		if v == nil && !n.Is("Clip") || v != nil && !computes(v.Type.DType) {
+		if v == nil && !n.Is("Clip") || v != nil && !computes(v.Type.DType) && !(n.Is("Cast") && v.Type.DType == tensor.U8) {
 			return nil
 		}
 	}
 	if len(n.Outputs) != 1 || !computes(n.Outputs[0].Type.DType) {
 		return nil
 	}
-	isFloat := n.Inputs[0].Type.DType == tensor.F32
+	isFloat := n.Inputs[0].Type.DType == tensor.F32 || n.Inputs[0].Type.DType == tensor.F64
+	for _, v := range n.Inputs {
+		if v != nil && v.Type.DType == tensor.F64 && !inF64(n) {
+			return nil
+		}
+	}
 	if fn, ok := plainFns[n.Op.Name]; ok && n.Op.Domain == ir.DomainONNX {
 		if floatOnly[n.Op.Name] && !isFloat {
 			return nil
@@ -69,6 +74,8 @@ func elementwise(n *ir.Node) emitter {
 		switch to := n.Outputs[0].Type.DType; to {
 		case tensor.F32:
 			return func(p *ptx.Program, a []int) int { return p.Do("float", a[0]) }
+		case tensor.F64:
+			return func(p *ptx.Program, a []int) int { return p.Do("double", a[0]) }
 		case tensor.Bool:
 			return func(p *ptx.Program, a []int) int { return p.Do("bool", a[0]) }
 		case tensor.I64, tensor.I32:
@@ -78,7 +85,7 @@ func elementwise(n *ir.Node) emitter {
 		if e, ok := scalarOf(n.Inputs[1]); ok {
 			return one("powc", e)
 		}
-		if isFloat && n.Inputs[1].Type.DType == tensor.F32 {
+		if isFloat && n.Inputs[1].Type.DType == n.Inputs[0].Type.DType {
 			return func(p *ptx.Program, a []int) int { return p.Do("pow", a...) }
 		}
 	case "Clip":
@@ -121,10 +128,16 @@ func elementwise(n *ir.Node) emitter {
 	return nil
 }
 
+// inF64 reports ops whose functions have an f64 form.
+func inF64(n *ir.Node) bool {
+	fn, ok := plainFns[n.Op.Name]
+	return !ok || n.Op.Domain != ir.DomainONNX || ptx.HasFunction64(fn)
+}
+
 // computes reports the element types that programs compute with.
 func computes(dt tensor.DType) bool {
 	switch dt {
-	case tensor.F32, tensor.I64, tensor.I32, tensor.Bool:
+	case tensor.F32, tensor.F64, tensor.I64, tensor.I32, tensor.Bool:
 		return true
 	}
 	return false

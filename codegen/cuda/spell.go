@@ -1,0 +1,185 @@
+package cuda
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/seed-c851cfd2/moec/codegen/plan"
+	"github.com/seed-c851cfd2/moec/ir"
+	"github.com/seed-c851cfd2/moec/ir/ops"
+	"github.com/seed-c851cfd2/moec/ir/tensor"
+)
+
+// A fused node that no kernel covers - in f64, with a mask of training, with outputs beyond its first - is spelled
+// out: replaced by its expansion into standard ops, each of which has kernels. It stays whole where parts of the
+// expansion would run on the host after all, for then one step there is better than several.
+
+// spelling is a node that is spelled out.
+type spelling struct {
+	node  int // in the graph as given
+	why   string
+	split bool // a mixture that keeps its kernels for y
+	parts []*ir.Node
+}
+
+// spell lowers a graph, with the fused nodes spelled out that the rules decline.
+func spell(g *ir.Graph, lower func(*ir.Graph) (*Lowering, error)) (*Lowering, error) {
+	l, err := lower(g)
+	if err != nil {
+		return nil, err
+	}
+	var out []*spelling
+	for i, n := range g.Nodes {
+		if c := l.choices[n]; c.declined && n.Op.Expand != nil {
+			out = append(out, &spelling{node: i, why: c.Note[len(HostNote):], split: l.splits(n)})
+		}
+	}
+	for len(out) > 0 {
+		h := g.Clone()
+		nodes := slices.Clone(h.Nodes)
+		for _, s := range out {
+			if err := s.apply(h, nodes[s.node]); err != nil {
+				return nil, ir.NodeError(g.Nodes[s.node], err)
+			}
+		}
+		if err := h.Sort(); err != nil {
+			return nil, err
+		}
+		if err := ir.Infer(h); err != nil {
+			return nil, err
+		}
+		m, err := lower(h)
+		if err != nil {
+			return nil, err
+		}
+		n := len(out)
+		out = slices.DeleteFunc(out, func(s *spelling) bool {
+			return slices.ContainsFunc(s.parts, func(n *ir.Node) bool { return m.choices[n].declined })
+		})
+		if len(out) < n {
+			continue // what is left is lowered without them
+		}
+		for _, s := range out {
+			for _, n := range s.parts {
+				if c := m.choices[n]; c.Kernel == plan.KernelLaunch {
+					c.Note = fmt.Sprintf("part of %s, which is spelled out: %s", g.Nodes[s.node].Op, s.why)
+				}
+			}
+		}
+		return m, nil
+	}
+	return l, nil
+}
+
+// apply replaces the node n of g by its expansion.
+func (s *spelling) apply(g *ir.Graph, n *ir.Node) error {
+	before := len(g.Nodes)
+	outs, err := s.expand(g, n)
+	if err != nil {
+		return err
+	}
+	s.parts = slices.Clone(g.Nodes[before:])
+	for i, v := range n.Outputs {
+		if v == nil || len(v.Users()) == 0 && !g.IsOutput(v) {
+			continue
+		}
+		if i >= len(outs) || outs[i] == nil {
+			return fmt.Errorf("%w: its expansion lacks output %d", ir.ErrGraph, i)
+		}
+		repl := outs[i]
+		if g.IsOutput(v) && (repl.Def == nil || g.IsOutput(repl)) {
+			m := g.Add(g.Op("Identity"), nil, []*ir.Value{repl}, "") // one value has one name
+			s.parts = append(s.parts, m)
+			repl = m.Outputs[0]
+		}
+		g.ReplaceUses(v, repl)
+	}
+	g.Remove(n)
+	for i := len(s.parts) - 1; i >= 0; i-- {
+		m := s.parts[i]
+		if !slices.ContainsFunc(m.Outputs, func(v *ir.Value) bool { return len(v.Users()) > 0 || g.IsOutput(v) }) {
+			g.Remove(m)
+		}
+	}
+	for _, m := range s.parts {
+		if err := fold(g, m); err != nil {
+			return err
+		}
+	}
+	s.parts = slices.DeleteFunc(s.parts, (*ir.Node).Removed)
+	return nil
+}
+
+func (s *spelling) expand(g *ir.Graph, n *ir.Node) ([]*ir.Value, error) {
+	switch {
+	case s.split:
+		return splitMixture(g, n)
+	case n.Is("moec::PKM"):
+		return ops.ExpandBody(ops.BodyGather, g, n) // prunes the search, as the kernels do
+	}
+	return n.Op.Expand(g, n)
+}
+
+// splits reports a mixture whose kernels lack nothing but its further outputs.
+func (l *Lowering) splits(n *ir.Node) bool {
+	if !n.Is("moec::MoE") || !l.present(n, ops.MoEOutY) {
+		return false
+	}
+	_, err := l.moe(&ir.Node{Name: n.Name, Op: n.Op, Attrs: n.Attrs, Inputs: n.Inputs, Outputs: n.Outputs[:1]})
+	return err == nil
+}
+
+// splitMixture makes the logits once, the further outputs from them in standard ops, and y by the mixture's kernels
+// given the logits: both then choose the same experts.
+func splitMixture(g *ir.Graph, n *ir.Node) ([]*ir.Value, error) {
+	wanted := slices.Clone(n.Outputs)
+	for len(wanted) <= ops.MoEOutLogits {
+		wanted = append(wanted, nil)
+	}
+	if wanted[ops.MoEOutLogits] == nil {
+		wanted[ops.MoEOutLogits] = n.Outputs[ops.MoEOutY] // any value: it says that the output is asked for
+	}
+	outs, err := n.Op.Expand(g, &ir.Node{Name: n.Name, Op: n.Op, Attrs: n.Attrs, Inputs: n.Inputs, Outputs: wanted, Origin: n.Origin})
+	if err != nil {
+		return nil, err
+	}
+	ins := slices.Clone(n.Inputs)
+	for len(ins) <= ops.MoEInLogits {
+		ins = append(ins, nil)
+	}
+	ins[ops.MoEInSel], ins[ops.MoEInSelBias], ins[ops.MoEInNoiseW], ins[ops.MoEInLogits] = nil, nil, nil, outs[ops.MoEOutLogits]
+	m := g.Add(n.Op, n.Attrs, ins, "")
+	m.Origin = n.Origin
+	outs[ops.MoEOutY] = m.Outputs[0]
+	return outs, nil
+}
+
+// fold evaluates a node whose inputs are constants: weights in another order, which launches then read packed.
+func fold(g *ir.Graph, n *ir.Node) error {
+	if n.Removed() || n.Op.Random || len(n.Subgraphs) > 0 || slices.ContainsFunc(n.Inputs, func(v *ir.Value) bool { return v != nil && !v.IsConst() }) {
+		return nil
+	}
+	c := &ir.EvalCtx{
+		Context: context.Background(), Attrs: n.Attrs, Ins: make([]*tensor.Tensor, len(n.Inputs)), Outs: make([]*tensor.Tensor, len(n.Outputs)),
+		Want: make([]bool, len(n.Outputs)), OutTypes: make([]ir.Type, len(n.Outputs)),
+	}
+	for i, v := range n.Inputs {
+		if v != nil {
+			c.Ins[i] = v.Const
+		}
+	}
+	for i, v := range n.Outputs {
+		c.Want[i], c.OutTypes[i] = v != nil, v.Type
+	}
+	if err := n.Op.Eval(c); err != nil {
+		return ir.NodeError(n, err)
+	}
+	for i, v := range n.Outputs {
+		k := g.NewConst("", c.Outs[i])
+		g.ReplaceUses(v, k)
+		v.Name, k.Name = k.Name, v.Name // outputs keep theirs
+	}
+	g.Remove(n)
+	return nil
+}
