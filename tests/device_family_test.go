@@ -102,3 +102,35 @@ func TestFamilyOnDeviceOpen(t *testing.T) {
 		})
 	}
 }
+
+// TestFamilyOnDevice16 runs the cases at the 16-bit precisions. x and the other inputs are numbers of the format, so that
+// what the device gets is what the interpreter gets. The tolerance is that of the format's expansions; a selection that
+// the rounding of logits turned over would show, and these seeds have none.
+func TestFamilyOnDevice16(t *testing.T) {
+	table := ops.NewTable()
+	for precision, dt := range map[string]tensor.DType{"bf16": tensor.BF16, "f16": tensor.F16} {
+		for _, c := range familyCases() {
+			t.Run(precision+"/"+c.name, func(t *testing.T) {
+				d := *c
+				d.ins = make([]*tensor.Tensor, len(c.ins))
+				for i, x := range c.ins {
+					if d.ins[i] = x; x != nil && x.DType() == tensor.F32 {
+						d.ins[i] = rounded(castTo(x, dt))
+					}
+				}
+				g, ins := d.graph(t, table)
+				holdOnDevice(t, "", deviceSession(t, g, precision), g, ins, func(out tensor.DType) float64 { return bodyTolerance[dt] })
+			})
+		}
+	}
+}
+
+// rounded widens a 16-bit tensor to f32.
+func rounded(x *tensor.Tensor) *tensor.Tensor {
+	v, _ := x.Float64s()
+	out := tensor.New(tensor.F32, x.Shape()...)
+	for i := range v {
+		tensor.Data[float32](out)[i] = float32(v[i])
+	}
+	return out
+}

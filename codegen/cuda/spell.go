@@ -20,6 +20,7 @@ type spelling struct {
 	node  int // in the graph as given
 	why   string
 	split bool // a mixture that keeps its kernels for y
+	wide  bool // in f64, where values are kept in 16 bits
 	parts []*ir.Node
 }
 
@@ -32,7 +33,8 @@ func spell(g *ir.Graph, lower func(*ir.Graph) (*Lowering, error)) (*Lowering, er
 	var out []*spelling
 	for i, n := range g.Nodes {
 		if c := l.choices[n]; c.declined && n.Op.Expand != nil {
-			out = append(out, &spelling{node: i, why: c.Note[len(HostNote):], split: l.splits(n)})
+			narrow := l.float != tensor.F32 && n.Inputs[0].Type.DType == tensor.F32
+			out = append(out, &spelling{node: i, why: c.Note[len(HostNote):], split: l.splits(n), wide: narrow})
 		}
 	}
 	for len(out) > 0 {
@@ -111,14 +113,23 @@ func (s *spelling) apply(g *ir.Graph, n *ir.Node) error {
 	return nil
 }
 
+// expand adds the expansion of n to g and returns what replaces n's outputs.
 func (s *spelling) expand(g *ir.Graph, n *ir.Node) ([]*ir.Value, error) {
-	switch {
-	case s.split:
-		return splitMixture(g, n)
-	case n.Is("moec::PKM"):
-		return ops.ExpandBody(ops.BodyGather, g, n) // prunes the search, as the kernels do
+	var y *ir.Value
+	if s.split {
+		m, err := givenLogits(g, n)
+		if err != nil {
+			return nil, err
+		}
+		y = g.Add(n.Op, n.Attrs, m.Inputs, "").Outputs[0]
+		y.Def.Origin = n.Origin
+		n = m
 	}
-	return n.Op.Expand(g, n)
+	outs, err := s.body(g, n)
+	if s.split && err == nil {
+		outs[ops.MoEOutY] = y
+	}
+	return outs, err
 }
 
 // splits reports a mixture whose kernels lack nothing but its further outputs.
@@ -130,29 +141,79 @@ func (l *Lowering) splits(n *ir.Node) bool {
 	return err == nil
 }
 
-// splitMixture makes the logits once, the further outputs from them in standard ops, and y by the mixture's kernels
-// given the logits: both then choose the same experts.
-func splitMixture(g *ir.Graph, n *ir.Node) ([]*ir.Value, error) {
-	wanted := slices.Clone(n.Outputs)
-	for len(wanted) <= ops.MoEOutLogits {
-		wanted = append(wanted, nil)
-	}
-	if wanted[ops.MoEOutLogits] == nil {
-		wanted[ops.MoEOutLogits] = n.Outputs[ops.MoEOutY] // any value: it says that the output is asked for
-	}
-	outs, err := n.Op.Expand(g, &ir.Node{Name: n.Name, Op: n.Op, Attrs: n.Attrs, Inputs: n.Inputs, Outputs: wanted, Origin: n.Origin})
-	if err != nil {
-		return nil, err
-	}
+// givenLogits is the mixture n with its logits made ahead: its kernels, for y, and the standard ops, for the other
+// outputs, then choose the same experts.
+func givenLogits(g *ir.Graph, n *ir.Node) (*ir.Node, error) {
 	ins := slices.Clone(n.Inputs)
 	for len(ins) <= ops.MoEInLogits {
 		ins = append(ins, nil)
 	}
-	ins[ops.MoEInSel], ins[ops.MoEInSelBias], ins[ops.MoEInNoiseW], ins[ops.MoEInLogits] = nil, nil, nil, outs[ops.MoEOutLogits]
-	m := g.Add(n.Op, n.Attrs, ins, "")
+	logits, bias := ins[ops.MoEInLogits], ins[ops.MoEInSelBias]
+	if logits == nil || bias != nil {
+		op, attrs, in := g.Op("Add"), any(nil), []*ir.Value{logits}
+		if logits == nil {
+			sel, err := add(g, n, g.Op("Transpose"), &ops.TransposeAttrs{}, ins[ops.MoEInSel])
+			if err != nil {
+				return nil, err
+			}
+			op, attrs, in = g.Op("moec::Linear"), &ops.LinearAttrs{}, []*ir.Value{ins[ops.MoEInX], sel.Outputs[0]}
+		}
+		if bias != nil {
+			in = append(in, bias)
+		}
+		m, err := add(g, n, op, attrs, in...)
+		if err != nil {
+			return nil, err
+		}
+		logits = m.Outputs[0]
+	}
+	ins[ops.MoEInSel], ins[ops.MoEInSelBias], ins[ops.MoEInNoiseW], ins[ops.MoEInLogits] = nil, nil, nil, logits
+	return &ir.Node{Name: n.Name, Op: n.Op, Attrs: n.Attrs, Inputs: ins, Outputs: n.Outputs, Origin: n.Origin}, nil
+}
+
+// body is the expansion of n; in f64 where values of f32 are kept in 16 bits: what is counted, summed over tokens and
+// ranked in between needs more than that.
+func (s *spelling) body(g *ir.Graph, n *ir.Node) ([]*ir.Value, error) {
+	expand := n.Op.Expand
+	if n.Is("moec::PKM") { // prunes the search, as the kernels do
+		expand = func(g *ir.Graph, n *ir.Node) ([]*ir.Value, error) { return ops.ExpandBody(ops.BodyGather, g, n) }
+	}
+	if !s.wide {
+		return expand(g, n)
+	}
+	m := *n
+	m.Inputs = slices.Clone(n.Inputs)
+	for i, v := range m.Inputs {
+		if v != nil && v.Type.DType == tensor.F32 {
+			w, err := cast(g, n, v, tensor.F64)
+			if err != nil {
+				return nil, err
+			}
+			m.Inputs[i] = w
+		}
+	}
+	outs, err := expand(g, &m)
+	for i, v := range outs {
+		if err == nil && v != nil && v.Type.DType == tensor.F64 {
+			outs[i], err = cast(g, n, v, tensor.F32)
+		}
+	}
+	return outs, err
+}
+
+// add adds a node in place of n.
+func add(g *ir.Graph, n *ir.Node, op *ir.Op, attrs any, ins ...*ir.Value) (*ir.Node, error) {
+	m := g.Add(op, attrs, ins, "")
 	m.Origin = n.Origin
-	outs[ops.MoEOutY] = m.Outputs[0]
-	return outs, nil
+	return m, ir.InferNode(m)
+}
+
+func cast(g *ir.Graph, n *ir.Node, v *ir.Value, to tensor.DType) (*ir.Value, error) {
+	op := g.Op("Cast")
+	a := op.Attrs().(*ops.CastAttrs)
+	a.To = to
+	m, err := add(g, n, op, a, v)
+	return m.Outputs[0], err
 }
 
 // fold evaluates a node whose inputs are constants: weights in another order, which launches then read packed.

@@ -243,10 +243,16 @@ func TestGemm64(t *testing.T) {
 func TestReducePlain(t *testing.T) {
 	const outer, inner = 3, 5
 	f64s := map[string]func(v []float64) float64{
-		"sum":  func(v []float64) (s float64) { return foldOf(v, 0, func(a, x float64) float64 { return a + x }) },
-		"mean": func(v []float64) float64 { return foldOf(v, 0, func(a, x float64) float64 { return a + x }) / float64(len(v)) },
-		"max":  func(v []float64) float64 { return foldOf(v, math.Inf(-1), func(a, x float64) float64 { return max(a, x) }) },
-		"min":  func(v []float64) float64 { return foldOf(v, math.Inf(1), func(a, x float64) float64 { return min(a, x) }) },
+		"sum": func(v []float64) (s float64) { return foldOf(v, 0, func(a, x float64) float64 { return a + x }) },
+		"mean": func(v []float64) float64 {
+			return foldOf(v, 0, func(a, x float64) float64 { return a + x }) / float64(len(v))
+		},
+		"max": func(v []float64) float64 {
+			return foldOf(v, math.Inf(-1), func(a, x float64) float64 { return max(a, x) })
+		},
+		"min": func(v []float64) float64 {
+			return foldOf(v, math.Inf(1), func(a, x float64) float64 { return min(a, x) })
+		},
 		"prod": func(v []float64) float64 { return foldOf(v, 1, func(a, x float64) float64 { return a * x }) },
 		"l1":   func(v []float64) float64 { return foldOf(v, 0, func(a, x float64) float64 { return a + math.Abs(x) }) },
 		"l2": func(v []float64) float64 {
