@@ -162,3 +162,45 @@ func (l *Lowering) pool(n *ir.Node) (*Choice, error) {
 	}
 	return launchOne(k, "", append(args, Operand{Value: n.Outputs[0]})...), nil
 }
+
+// convTranspose is a transposed convolution with bias.
+func (l *Lowering) convTranspose(n *ir.Node) (*Choice, error) {
+	float, err := l.oneFloat(n)
+	if err != nil {
+		return nil, err
+	}
+	a := n.Attrs.(*ops.ConvTransposeAttrs)
+	x, w, y := n.Inputs[0], n.Inputs[1], n.Outputs[0]
+	xd, wd, yd := l.dims.of(x), l.dims.of(w), l.dims.of(y)
+	sizes := make([]int, 0, len(wd))
+	for _, e := range wd {
+		k, err := constDim(e)
+		if err != nil {
+			return nil, err
+		}
+		sizes = append(sizes, k)
+	}
+	if len(a.OutputShape) > 0 {
+		return nil, decline("a transposed convolution to a given shape")
+	}
+	kernel := make([]int64, 0, len(wd))
+	for _, k := range sizes[2:] {
+		kernel = append(kernel, int64(k))
+	}
+	s := ptx.ConvTranspose{Batch: xd[0], InC: sizes[0], Groups: int(a.Group), OutC: sizes[1] * int(a.Group), DType: float, Bias: input(n, 2) != nil}
+	if s.H, s.W, err = window2(xd[2:], yd[2:], kernel, a.Strides, a.Dilations, a.Pads, a.AutoPad); err != nil {
+		return nil, err
+	}
+	k, err := s.Kernel()
+	if err != nil {
+		return nil, decline("%v", err)
+	}
+	args, err := l.operands(x, w)
+	if err == nil && s.Bias {
+		args, err = l.more(args, n.Inputs[2])
+	}
+	if err != nil {
+		return nil, err
+	}
+	return launchOne(k, "", append(args, Operand{Value: y})...), nil
+}

@@ -51,7 +51,7 @@ func elementwise(n *ir.Node) emitter {
 		}
 		return func(p *ptx.Program, a []int) int { return p.Do(fn, a...) }
 	}
-	if !n.Is("Max", "Min", "Sum", "Cast", "CastLike", "Pow", "Clip", "Mod", "Gelu", "LeakyRelu", "Elu", "HardSigmoid", "Swish") {
+	if !n.Is("Max", "Min", "Sum", "Cast", "CastLike", "Pow", "Clip", "Mod", "Gelu", "LeakyRelu", "Elu", "Celu", "Selu", "ThresholdedRelu", "Shrink", "HardSigmoid", "Swish", "IsInf") {
 		return nil
 	}
 	one := func(fn ptx.Fn, c ...float64) emitter {
@@ -120,9 +120,52 @@ func elementwise(n *ir.Node) emitter {
 		return one("elu", floatAttr(n, "alpha"))
 	case "HardSigmoid":
 		return one("hardsigmoid", floatAttr(n, "alpha"), floatAttr(n, "beta"))
+	}
+	return composed(n, isFloat)
+}
+
+// composed are activations that are made of several functions.
+func composed(n *ir.Node, isFloat bool) emitter {
+	if !isFloat {
+		return nil
+	}
+	number := ptx.Fn("const")
+	if n.Inputs[0].Type.DType == tensor.F64 {
+		number = "constdouble"
+	}
+	alpha := floatAttr(n, "alpha")
+	scaled := func(p *ptx.Program, x int, by float64) int { return p.Do("mul", x, p.DoC(number, []float64{by})) }
+	switch n.Op.Name {
 	case "Swish":
-		if floatAttr(n, "alpha") == 1 {
-			return one("silu")
+		return func(p *ptx.Program, a []int) int { return p.Do("mul", a[0], p.Do("sigmoid", scaled(p, a[0], alpha))) }
+	case "Celu": // alpha elu(x/alpha)
+		return func(p *ptx.Program, a []int) int {
+			return scaled(p, p.DoC("elu", []float64{1}, scaled(p, a[0], 1/alpha)), alpha)
+		}
+	case "Selu":
+		return func(p *ptx.Program, a []int) int {
+			return scaled(p, p.DoC("elu", []float64{alpha}, a[0]), floatAttr(n, "gamma"))
+		}
+	case "ThresholdedRelu":
+		return func(p *ptx.Program, a []int) int {
+			return p.Do("where", p.Do("gt", a[0], p.DoC(number, []float64{alpha})), a[0], p.DoC(number, []float64{0}))
+		}
+	case "Shrink":
+		l, b := floatAttr(n, "lambd"), floatAttr(n, "bias")
+		return func(p *ptx.Program, a []int) int {
+			bias, none := p.DoC(number, []float64{b}), p.DoC(number, []float64{0})
+			up := p.Do("where", p.Do("gt", a[0], p.DoC(number, []float64{l})), p.Do("sub", a[0], bias), none)
+			return p.Do("where", p.Do("lt", a[0], p.DoC(number, []float64{-l})), p.Do("add", a[0], bias), up)
+		}
+	case "IsInf":
+		return func(p *ptx.Program, a []int) int {
+			is := func(sign int, want bool) int {
+				if !want {
+					return p.Do("bool", p.DoC("constint", []float64{0}))
+				}
+				return p.Do("eq", a[0], p.DoC(number, []float64{math.Inf(sign)}))
+			}
+			return p.Do("or", is(1, attr[bool](n, "detect_positive")), is(-1, attr[bool](n, "detect_negative")))
 		}
 	}
 	return nil

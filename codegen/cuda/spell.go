@@ -11,9 +11,10 @@ import (
 	"github.com/seed-c851cfd2/moec/ir/tensor"
 )
 
-// A fused node that no kernel covers - in f64, with a mask of training, with outputs beyond its first - is spelled
-// out: replaced by its expansion into standard ops, each of which has kernels. It stays whole where parts of the
-// expansion would run on the host after all, for then one step there is better than several.
+// A node that no kernel covers - fused, but in f64, with a mask of training, with outputs beyond its first; or standard,
+// but made of simpler ops - is spelled out: replaced by its expansion into standard ops, each of which has kernels. It
+// stays whole where parts of the expansion would run on the host after all, for then one step there is better than
+// several.
 
 // spelling is a node that is spelled out.
 type spelling struct {
@@ -32,7 +33,7 @@ func spell(g *ir.Graph, lower func(*ir.Graph) (*Lowering, error)) (*Lowering, er
 	}
 	var out []*spelling
 	for i, n := range g.Nodes {
-		if c := l.choices[n]; c.declined && n.Op.Expand != nil {
+		if c := l.choices[n]; c.declined && expansion(n) != nil {
 			narrow := l.float != tensor.F32 && n.Inputs[0].Type.DType == tensor.F32
 			out = append(out, &spelling{node: i, why: c.Note[len(HostNote):], split: l.splits(n), wide: narrow})
 		}
@@ -132,6 +133,17 @@ func (s *spelling) expand(g *ir.Graph, n *ir.Node) ([]*ir.Value, error) {
 	return outs, err
 }
 
+// expansion is the way to write a node in simpler standard ops, nil when there is none.
+func expansion(n *ir.Node) func(*ir.Graph, *ir.Node) ([]*ir.Value, error) {
+	switch {
+	case n.Is("moec::PKM"): // prunes the search, as the kernels do
+		return func(g *ir.Graph, n *ir.Node) ([]*ir.Value, error) { return ops.ExpandBody(ops.BodyGather, g, n) }
+	case n.Op.Expand != nil:
+		return n.Op.Expand
+	}
+	return ops.Simpler(n)
+}
+
 // splits reports a mixture whose kernels lack nothing but its further outputs.
 func (l *Lowering) splits(n *ir.Node) bool {
 	if !n.Is("moec::MoE") || !l.present(n, ops.MoEOutY) {
@@ -174,10 +186,7 @@ func givenLogits(g *ir.Graph, n *ir.Node) (*ir.Node, error) {
 // body is the expansion of n; in f64 where values of f32 are kept in 16 bits: what is counted, summed over tokens and
 // ranked in between needs more than that.
 func (s *spelling) body(g *ir.Graph, n *ir.Node) ([]*ir.Value, error) {
-	expand := n.Op.Expand
-	if n.Is("moec::PKM") { // prunes the search, as the kernels do
-		expand = func(g *ir.Graph, n *ir.Node) ([]*ir.Value, error) { return ops.ExpandBody(ops.BodyGather, g, n) }
-	}
+	expand := expansion(n)
 	if !s.wide {
 		return expand(g, n)
 	}
