@@ -116,45 +116,60 @@ func (s *spelling) apply(g *ir.Graph, n *ir.Node) error {
 
 // expand adds the expansion of n to g and returns what replaces n's outputs.
 func (s *spelling) expand(g *ir.Graph, n *ir.Node) ([]*ir.Value, error) {
-	var y *ir.Value
+	if n.Is("moec::MoE") && n.Inputs[ops.MoEInX].Type.DType == tensor.F32 {
+		return s.mixture(g, n)
+	}
+	return s.body(g, n, s.wide)
+}
+
+// mixture writes the choice of experts and what follows from it in f64, as its definition has it: balancing takes
+// logarithms of sums over and over, and regularisers are small differences. They hold a number per token and expert.
+// The experts are computed in the type of the model, by the mixture's kernels where these lack nothing but the other
+// outputs. Both parts get the same logits, and so choose the same experts.
+func (s *spelling) mixture(g *ir.Graph, n *ir.Node) ([]*ir.Value, error) {
+	a := n.Attrs.(*ops.MoEAttrs)
+	route := slices.Clone(n.Outputs)
+	route = append(route, make([]*ir.Value, ops.MoEOutLoadVector+1-len(route))...)
+	y := route[ops.MoEOutY]
+	route[ops.MoEOutY] = nil
+	balanced := a.Training && (a.Gate == ops.GateSinkhorn || a.Gate == ops.GateSinkhornTrue)
+	chosen := (balanced || input(n, ops.MoEInNoise) != nil) && a.Selection == ops.SelectTopK && input(n, ops.MoEInSelect) == nil
+	if chosen && route[ops.MoEOutIndices] == nil {
+		route[ops.MoEOutIndices] = y // any value: it says that the output is asked for
+	}
+	if !slices.ContainsFunc(route, func(v *ir.Value) bool { return v != nil }) {
+		return s.body(g, n, s.wide)
+	}
+	m, err := givenLogits(g, n)
+	if err != nil {
+		return nil, err
+	}
+	m.Outputs = route
+	outs, err := s.body(g, m, true)
+	if err != nil || y == nil {
+		return outs, err
+	}
 	if s.split {
-		m, err := givenLogits(g, n)
-		if err != nil {
-			return nil, err
-		}
-		y = g.Add(n.Op, n.Attrs, m.Inputs, "").Outputs[0]
-		y.Def.Origin = n.Origin
-		n = m
+		k := g.Add(n.Op, n.Attrs, m.Inputs, "")
+		k.Origin = n.Origin
+		outs[ops.MoEOutY] = k.Outputs[0]
+		return outs, nil
 	}
-	outs, err := s.body(g, n)
-	if s.split && err == nil {
-		outs[ops.MoEOutY] = y
+	experts := *m
+	experts.Outputs = []*ir.Value{y}
+	if chosen {
+		experts.Inputs = append(slices.Clone(m.Inputs), make([]*ir.Value, max(0, ops.MoEInSelect+1-len(m.Inputs)))...)
+		experts.Inputs[ops.MoEInSelect] = outs[ops.MoEOutIndices]
 	}
-	return outs, err
+	ys, err := s.body(g, &experts, s.wide)
+	if err != nil {
+		return nil, err
+	}
+	outs[ops.MoEOutY] = ys[ops.MoEOutY]
+	return outs, nil
 }
 
-// expansion is the way to write a node in simpler standard ops, nil when there is none.
-func expansion(n *ir.Node) func(*ir.Graph, *ir.Node) ([]*ir.Value, error) {
-	switch {
-	case n.Is("moec::PKM"): // prunes the search, as the kernels do
-		return func(g *ir.Graph, n *ir.Node) ([]*ir.Value, error) { return ops.ExpandBody(ops.BodyGather, g, n) }
-	case n.Op.Expand != nil:
-		return n.Op.Expand
-	}
-	return ops.Simpler(n)
-}
-
-// splits reports a mixture whose kernels lack nothing but its further outputs.
-func (l *Lowering) splits(n *ir.Node) bool {
-	if !n.Is("moec::MoE") || !l.present(n, ops.MoEOutY) {
-		return false
-	}
-	_, err := l.moe(&ir.Node{Name: n.Name, Op: n.Op, Attrs: n.Attrs, Inputs: n.Inputs, Outputs: n.Outputs[:1]})
-	return err == nil
-}
-
-// givenLogits is the mixture n with its logits made ahead: its kernels, for y, and the standard ops, for the other
-// outputs, then choose the same experts.
+// givenLogits is the mixture n with its logits made ahead.
 func givenLogits(g *ir.Graph, n *ir.Node) (*ir.Node, error) {
 	ins := slices.Clone(n.Inputs)
 	for len(ins) <= ops.MoEInLogits {
@@ -179,15 +194,18 @@ func givenLogits(g *ir.Graph, n *ir.Node) (*ir.Node, error) {
 		}
 		logits = m.Outputs[0]
 	}
-	ins[ops.MoEInSel], ins[ops.MoEInSelBias], ins[ops.MoEInNoiseW], ins[ops.MoEInLogits] = nil, nil, nil, logits
+	ins[ops.MoEInSel], ins[ops.MoEInSelBias], ins[ops.MoEInLogits] = nil, nil, logits
+	if input(n, ops.MoEInNoise) == nil {
+		ins[ops.MoEInNoiseW] = nil
+	}
 	return &ir.Node{Name: n.Name, Op: n.Op, Attrs: n.Attrs, Inputs: ins, Outputs: n.Outputs, Origin: n.Origin}, nil
 }
 
-// body is the expansion of n; in f64 where values of f32 are kept in 16 bits: what is counted, summed over tokens and
-// ranked in between needs more than that.
-func (s *spelling) body(g *ir.Graph, n *ir.Node) ([]*ir.Value, error) {
+// body is the expansion of n, in f64 when it is wide: where values of f32 are kept in 16 bits, what is counted, summed
+// over tokens and ranked in between needs more than that.
+func (s *spelling) body(g *ir.Graph, n *ir.Node, wide bool) ([]*ir.Value, error) {
 	expand := expansion(n)
-	if !s.wide {
+	if !wide {
 		return expand(g, n)
 	}
 	m := *n
@@ -208,6 +226,26 @@ func (s *spelling) body(g *ir.Graph, n *ir.Node) ([]*ir.Value, error) {
 		}
 	}
 	return outs, err
+}
+
+// expansion is the way to write a node in simpler standard ops, nil when there is none.
+func expansion(n *ir.Node) func(*ir.Graph, *ir.Node) ([]*ir.Value, error) {
+	switch {
+	case n.Is("moec::PKM"): // prunes the search, as the kernels do
+		return func(g *ir.Graph, n *ir.Node) ([]*ir.Value, error) { return ops.ExpandBody(ops.BodyGather, g, n) }
+	case n.Op.Expand != nil:
+		return n.Op.Expand
+	}
+	return ops.Simpler(n)
+}
+
+// splits reports a mixture whose kernels lack nothing but its further outputs.
+func (l *Lowering) splits(n *ir.Node) bool {
+	if !n.Is("moec::MoE") || !l.present(n, ops.MoEOutY) {
+		return false
+	}
+	_, err := l.moe(&ir.Node{Name: n.Name, Op: n.Op, Attrs: n.Attrs, Inputs: n.Inputs, Outputs: n.Outputs[:1]})
+	return err == nil
 }
 
 // add adds a node in place of n.
