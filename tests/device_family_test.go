@@ -74,6 +74,25 @@ func TestFamilyOnDevice(t *testing.T) {
 	}
 }
 
+// TestFamilyOnDeviceTyped runs layers of f64, f16 and bf16 models, the latter two also where the target keeps values in
+// 16 bits itself.
+func TestFamilyOnDeviceTyped(t *testing.T) {
+	table := ops.NewTable()
+	for _, c := range typedCases() {
+		for _, precision := range []string{"f32", "f16", "bf16"} {
+			t.Run(c.name+"/"+precision, func(t *testing.T) {
+				g, ins := c.graph(t, table)
+				holdOnDevice(t, "", deviceSession(t, g, precision), g, ins, func(dt tensor.DType) float64 {
+					if precision == "bf16" && dt != tensor.F64 {
+						dt = tensor.BF16
+					}
+					return bodyTolerance[dt]
+				})
+			})
+		}
+	}
+}
+
 // TestFamilyOnDeviceOpen leaves the number of tokens open, at sizes around the kernels' tiles, with outputs beyond y.
 func TestFamilyOnDeviceOpen(t *testing.T) {
 	table := ops.NewTable()

@@ -93,7 +93,7 @@ func (c opCase) build(t *testing.T, table *ops.Table, float tensor.DType) *ir.Gr
 		case nil:
 			ins = append(ins, nil)
 		case *tensor.Tensor:
-			if in.DType() == tensor.F32 && float == tensor.F64 && c.op != "Resize" {
+			if in.DType() == tensor.F32 && float != tensor.F32 && c.op != "Resize" {
 				in = castTo(in, float)
 			}
 			ins = append(ins, g.NewConst(fmt.Sprintf("c%d", i), in))
@@ -131,11 +131,11 @@ func (c opCase) build(t *testing.T, table *ops.Table, float tensor.DType) *ir.Gr
 	return g
 }
 
-// TestOpsOnDevice: each op runs whole on the device and gives what Eval gives, in f32 and f64, for several sizes.
+// TestOpsOnDevice: each op runs whole on the device and gives what Eval gives, in every float type, for several sizes.
 func TestOpsOnDevice(t *testing.T) {
 	table := ops.NewTable()
 	for i, c := range opCases() {
-		for _, float := range []tensor.DType{tensor.F32, tensor.F64} {
+		for _, float := range []tensor.DType{tensor.F32, tensor.F64, tensor.F16, tensor.BF16} {
 			t.Run(fmt.Sprintf("%s%d_%s", c.op, i, float), func(t *testing.T) {
 				g := c.build(t, table, float)
 				s := deviceSession(t, g, "")
@@ -153,8 +153,8 @@ func TestOpsOnDevice(t *testing.T) {
 						}
 						x := newDrawer(uint64(100*i + j)).normal(shape...)
 						switch v.Type.DType {
-						case tensor.F64:
-							x = castTo(x, tensor.F64)
+						case tensor.F64, tensor.F16, tensor.BF16:
+							x = castTo(x, v.Type.DType)
 						case tensor.I64:
 							n := tensor.New(tensor.I64, shape...)
 							for k, f := range tensor.Data[float32](x) { // indices from -3 to 3

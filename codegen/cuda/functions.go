@@ -32,11 +32,11 @@ var floatOnly = map[string]bool{
 // elementwise gives the instructions of a node, nil when it is not elementwise or has no such instructions.
 func elementwise(n *ir.Node) emitter {
 	for _, v := range n.Inputs {
-		if v == nil && !n.Is("Clip") || v != nil && !computes(v.Type.DType) && !(n.Is("Cast") && v.Type.DType == tensor.U8) {
+		if v == nil && !n.Is("Clip") || v != nil && !computes(v.Type.DType) && !(n.Is("Cast") && converts(v.Type.DType)) {
 			return nil
 		}
 	}
-	if len(n.Outputs) != 1 || !computes(n.Outputs[0].Type.DType) {
+	if len(n.Outputs) != 1 || !computes(n.Outputs[0].Type.DType) && !(n.Is("Cast") && narrow(n.Outputs[0].Type.DType)) {
 		return nil
 	}
 	isFloat := n.Inputs[0].Type.DType == tensor.F32 || n.Inputs[0].Type.DType == tensor.F64
@@ -76,6 +76,8 @@ func elementwise(n *ir.Node) emitter {
 			return func(p *ptx.Program, a []int) int { return p.Do("float", a[0]) }
 		case tensor.F64:
 			return func(p *ptx.Program, a []int) int { return p.Do("double", a[0]) }
+		case tensor.F16, tensor.BF16:
+			return func(p *ptx.Program, a []int) int { return p.Do(ptx.Fn(to.String()), p.Do("float", a[0])) }
 		case tensor.Bool:
 			return func(p *ptx.Program, a []int) int { return p.Do("bool", a[0]) }
 		case tensor.I64, tensor.I32:
@@ -185,6 +187,9 @@ func computes(dt tensor.DType) bool {
 	}
 	return false
 }
+
+// converts reports the types besides that a Cast may start from.
+func converts(dt tensor.DType) bool { return narrow(dt) || dt == tensor.U8 || dt == tensor.I8 }
 
 // scalarOf is the value of a constant of one element.
 func scalarOf(v *ir.Value) (float64, bool) {

@@ -67,7 +67,7 @@ type storedKey struct {
 // Lower chooses for every node of a graph. The graph is not changed; the choices are for that of Lowering.Graph, in which
 // fused nodes without kernels are spelled out.
 func Lower(g *ir.Graph, t plan.Target) (*Lowering, error) {
-	return spell(g, func(g *ir.Graph) (*Lowering, error) { return lowerAll(g, t) })
+	return spell(promote(g), func(g *ir.Graph) (*Lowering, error) { return lowerAll(g, t) })
 }
 
 // lowerAll chooses for every node of a graph as it is.
@@ -264,7 +264,7 @@ func (l *Lowering) storage(dt tensor.DType) (tensor.DType, error) {
 	switch dt {
 	case tensor.F32:
 		return l.float, nil
-	case tensor.F64, tensor.I64, tensor.I32, tensor.U8, tensor.I8, tensor.Bool:
+	case tensor.F64, tensor.F16, tensor.BF16, tensor.I64, tensor.I32, tensor.U8, tensor.I8, tensor.Bool:
 		return dt, nil
 	}
 	return dt, decline("no kernel reads %s", dt)
