@@ -124,4 +124,3 @@ func holdCosine(t *testing.T, what string, got, want *tensor.Tensor, least float
 		t.Logf("%s: cosine %.7f", what, cosine)
 	}
 }
-
