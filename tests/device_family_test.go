@@ -74,6 +74,29 @@ func TestFamilyOnDevice(t *testing.T) {
 	}
 }
 
+// TestFamilyOnDeviceSymbolic leaves the leading dimensions of every input that has a row per token open, by name and
+// without one.
+func TestFamilyOnDeviceSymbolic(t *testing.T) {
+	table := ops.NewTable()
+	for i, c := range familyCases() {
+		t.Run(c.name, func(t *testing.T) {
+			g, ins := c.graph(t, table)
+			lead := c.ins[0].Rank() - 1
+			for _, v := range g.Inputs {
+				for j := range lead {
+					if v.Type.Shape[j] = ir.Unknown(); i%2 == 0 {
+						v.Type.Shape[j] = ir.Sym(fmt.Sprint("lead", j))
+					}
+				}
+			}
+			if err := ir.Infer(g); err != nil {
+				t.Fatal(err)
+			}
+			holdOnDevice(t, "", deviceSession(t, g, ""), g, ins, func(dt tensor.DType) float64 { return bodyTolerance[dt] })
+		})
+	}
+}
+
 // TestFamilyOnDeviceTyped runs layers of f64, f16 and bf16 models, the latter two also where the target keeps values in
 // 16 bits itself.
 func TestFamilyOnDeviceTyped(t *testing.T) {

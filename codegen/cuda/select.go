@@ -32,8 +32,8 @@ func (l *Lowering) topK(n *ir.Node) (*Choice, error) {
 	}
 	c := &Choice{Kernel: plan.KernelLaunch}
 	var out []ptx.Expr
-	for _, v := range n.Outputs {
-		if v != nil {
+	for i, v := range n.Outputs {
+		if l.present(n, i) {
 			out = l.dims.of(v)
 		}
 	}
@@ -66,19 +66,9 @@ func (l *Lowering) gatherElements(n *ir.Node) (*Choice, error) {
 	if err != nil {
 		return nil, err
 	}
-	if index.Type.DType != tensor.I64 && index.Type.DType != tensor.I32 {
-		return nil, decline("gather by %s", index.Type.DType)
-	}
-	d, id := l.dims.of(x), l.dims.of(index)
-	axis := axisOf(n.Attrs.(*ops.AxisAttrs).Axis, len(d))
-	for i := range d {
-		if i != axis && !d[i].Equal(id[i]) {
-			return nil, decline("a gather of elements from part of the data")
-		}
-	}
-	k, err := ptx.Gather{
-		Outer: ptx.Elems(d[:axis]), Axis: d[axis], Inner: ptx.Elems(d[axis+1:]), Count: id[axis],
-		DType: dt, Index: index.Type.DType, Elements: true,
+	d := l.dims.of(x)
+	k, err := ptx.GatherElements{
+		Shape: d, Count: l.dims.of(index), Axis: axisOf(n.Attrs.(*ops.AxisAttrs).Axis, len(d)), DType: dt, Index: index.Type.DType,
 	}.Kernel()
 	if err != nil {
 		return nil, decline("%v", err)
