@@ -47,6 +47,7 @@ var harmlessMutants = map[string]map[string]string{
 		"skip#2": runs, "skip#3": runs, "skip#6": allLanes, "skip#1": allLanes, "skip#12": neverZero,
 		"skip#4": elected, "skip#8": elected, "skip#14": elected, "skip#19": elected,
 	},
+	"topk/0":      {"skip#2": elected, "skip#3": elected},
 	"layernorm/0": {"skip#1": zeroSlot, "skip#2": elected, "skip#4": elected},
 	"attention/0": {
 		"skip#0": runs, "skip#1": runs, "skip#2": spare,
@@ -127,6 +128,32 @@ var mutationCases = map[string]func(t *testing.T) mutationCase{
 		few := Sym("n").MulN(8)
 		op := single(t, k, err, map[string]Expr{"x": Sym("n").MulN(18), "values": few, "indices": few})
 		return mutationCase{op: op, dims: map[string]int64{"n": 3}, in: map[string][]byte{"x": packF64(gauss64(t, 54))}}
+	},
+	"topk": func(t *testing.T) mutationCase {
+		k, err := TopK{Rows: Sym("n"), D: N(300), K: 3, DType: tensor.F32}.Kernel()
+		op := single(t, k, err, map[string]Expr{"x": Sym("n").MulN(300), "values": Sym("n").MulN(3), "indices": Sym("n").MulN(3)})
+		x := gauss(seeded(t), 600)
+		for i := range x {
+			x[i] = -1 - x[i]*x[i] // below the zeros that stand past the row's end
+		}
+		return mutationCase{op: op, dims: map[string]int64{"n": 2}, in: map[string][]byte{"x": packAs(tensor.F32, x)}}
+	},
+	"gather_elements": func(t *testing.T) mutationCase {
+		k, err := GatherElements{Shape: []Expr{N(4), N(5)}, Count: []Expr{Sym("n"), N(3)}, Axis: 1, DType: tensor.F32, Index: tensor.I64}.Kernel()
+		op := single(t, k, err, map[string]Expr{"x": N(20), "index": Sym("n").MulN(3), "y": Sym("n").MulN(3)})
+		return mutationCase{op: op, dims: map[string]int64{"n": 3}, in: map[string][]byte{
+			"x": packAs(tensor.F32, gauss(seeded(t), 20)), "index": packI64([]int64{0, 4, -1, 2, 2, 2, -5, 1, 3}),
+		}}
+	},
+	"conv_transpose": func(t *testing.T) mutationCase {
+		s := ConvTranspose{
+			Batch: Sym("b"), InC: 2, OutC: 2, Groups: 1, DType: tensor.F32,
+			H: Window{Size: 2, Stride: 2, Dilation: 1, In: N(3), Out: N(6)}, W: Window{Size: 3, Stride: 2, Dilation: 1, Pad: 1, In: N(3), Out: N(5)},
+		}
+		k, err := s.Kernel()
+		op := single(t, k, err, map[string]Expr{"x": Sym("b").MulN(18), "w": N(24), "y": Sym("b").MulN(60)})
+		r := seeded(t)
+		return mutationCase{op: op, dims: map[string]int64{"b": 2}, in: map[string][]byte{"x": packAs(tensor.F32, gauss(r, 36)), "w": packAs(tensor.F32, gauss(r, 24))}}
 	},
 	"scatter": func(t *testing.T) mutationCase {
 		k, err := Scatter{Shape: []Expr{Sym("n"), N(5)}, Count: []Expr{N(2), N(3)}, Axis: 1, DType: tensor.F32, Index: tensor.I64, Reduce: "add"}.Kernel()
