@@ -107,6 +107,10 @@ func lowerAll(g *ir.Graph, t plan.Target) (*Lowering, error) {
 			l.choices[n] = &Choice{Kernel: plan.KernelInside, Note: "read through strides"}
 			continue
 		}
+		if l.shapeAlone(n) {
+			l.choices[n] = &Choice{Kernel: plan.KernelInside, Note: shapeNote}
+			continue
+		}
 		c, err := l.choose(n, rules)
 		if err != nil {
 			return nil, ir.NodeError(n, err)
@@ -129,6 +133,27 @@ func (l *Lowering) readThrough(n *ir.Node) bool {
 	}
 	v := n.Outputs[0]
 	return len(v.Users()) > 0 && !l.read[v] && !l.g.IsOutput(v)
+}
+
+const shapeNote = "its shape alone is read"
+
+// shapeAlone reports a node of whose outputs others read the shapes alone: nothing has to compute them.
+func (l *Lowering) shapeAlone(n *ir.Node) bool {
+	read := false
+	for _, v := range n.Outputs {
+		if v == nil {
+			continue
+		}
+		if l.g.IsOutput(v) || l.onHost(n) {
+			return false
+		}
+		for _, u := range v.Users() {
+			if read = true; !u.Is("Shape", "Size") && l.choices[u].Note != shapeNote {
+				return false
+			}
+		}
+	}
+	return read
 }
 
 // Graph is what was lowered: the graph given to Lower, or a copy with nodes spelled out.
