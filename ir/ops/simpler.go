@@ -39,6 +39,10 @@ func Simpler(n *ir.Node) func(g *ir.Graph, n *ir.Node) ([]*ir.Value, error) {
 		return simplerGemm
 	case "Mean":
 		return simplerMean
+	case "Einsum":
+		if einsumIsSimple(n) {
+			return simplerEinsum
+		}
 	case "Resize":
 		if resizeIsSimple(n) {
 			return simplerResize
