@@ -80,6 +80,8 @@ func opCases() []opCase {
 		{op: "GatherElements", attrs: []any{"axis", int64(2)}, ins: []any{odd, []any{2, "n", 4}}, dt: indices},
 		{op: "ScatterElements", attrs: []any{"axis", int64(2), "reduction", "add"}, ins: []any{odd, []any{2, "n", 9}, []any{2, "n", 9}}, dt: indices},
 		{op: "ScatterElements", attrs: []any{"axis", int64(1)}, ins: []any{[]any{2, 6, "n"}, []any{1, 3, "n"}, []any{1, 3, "n"}}, dt: indices},
+		{op: "ScatterND", ins: []any{[]any{6, "n"}, []any{4, 1}, []any{4, "n"}}, dt: indices},
+		{op: "ScatterND", attrs: []any{"reduction", "add"}, ins: []any{[]any{6, 7, "m"}, []any{"n", 2}, []any{"n", "m"}}, dt: indices},
 		{op: "Celu", attrs: []any{"alpha", float32(0.7)}, ins: []any{odd}},
 		{op: "Selu", ins: []any{odd}},
 		{op: "ThresholdedRelu", attrs: []any{"alpha", float32(0.3)}, ins: []any{odd}},

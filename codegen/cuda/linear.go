@@ -52,6 +52,7 @@ func rules() map[string]rule {
 		"GatherND":              (*Lowering).gatherND,
 		"GatherElements":        (*Lowering).gatherElements,
 		"ScatterElements":       (*Lowering).scatterElements,
+		"ScatterND":             (*Lowering).scatterND,
 		"TopK":                  (*Lowering).topK,
 		"Pad":                   (*Lowering).pad,
 		"Tile":                  (*Lowering).repeat,

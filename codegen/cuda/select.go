@@ -101,3 +101,34 @@ func (l *Lowering) scatterElements(n *ir.Node) (*Choice, error) {
 	}
 	return launchOne(k, "", append(args, Operand{Value: n.Outputs[0]})...), nil
 }
+
+// scatterND puts or folds slices into a copy of the data.
+func (l *Lowering) scatterND(n *ir.Node) (*Choice, error) {
+	x, index, updates := n.Inputs[0], n.Inputs[1], n.Inputs[2]
+	dt, err := l.storage(x.Type.DType)
+	if err != nil {
+		return nil, err
+	}
+	d, id := l.dims.of(x), l.dims.of(index)
+	if len(id) < 1 {
+		return nil, decline("a scatter by a scalar")
+	}
+	depth, err := constDim(id[len(id)-1])
+	if err != nil {
+		return nil, err
+	}
+	if depth > len(d) {
+		return nil, decline("a scatter along %d axes of %d", depth, len(d))
+	}
+	k, err := ptx.ScatterND{
+		Axes: d[:depth], Inner: ptx.Elems(d[depth:]), Count: ptx.Elems(id[:len(id)-1]), DType: dt, Reduce: n.Attrs.(*ops.ScatterNDAttrs).Reduction,
+	}.Kernel()
+	if err != nil {
+		return nil, decline("%v", err)
+	}
+	args, err := l.operands(x, index, updates)
+	if err != nil {
+		return nil, err
+	}
+	return launchOne(k, "", append(args, Operand{Value: n.Outputs[0]})...), nil
+}

@@ -155,6 +155,14 @@ var mutationCases = map[string]func(t *testing.T) mutationCase{
 		r := seeded(t)
 		return mutationCase{op: op, dims: map[string]int64{"b": 2}, in: map[string][]byte{"x": packAs(tensor.F32, gauss(r, 36)), "w": packAs(tensor.F32, gauss(r, 24))}}
 	},
+	"scatter_nd": func(t *testing.T) mutationCase {
+		k, err := ScatterND{Axes: []Expr{Sym("n"), N(3)}, Inner: N(2), Count: N(3), DType: tensor.F32, Reduce: "add"}.Kernel()
+		op := single(t, k, err, map[string]Expr{"data": Sym("n").MulN(6), "y": Sym("n").MulN(6), "index": N(6), "updates": N(6)})
+		r := seeded(t)
+		return mutationCase{op: op, dims: map[string]int64{"n": 2}, in: map[string][]byte{
+			"data": packAs(tensor.F32, gauss(r, 12)), "updates": packAs(tensor.F32, gauss(r, 6)), "index": packI64([]int64{0, 2, -1, 1, 0, 2}),
+		}}
+	},
 	"scatter": func(t *testing.T) mutationCase {
 		k, err := Scatter{Shape: []Expr{Sym("n"), N(5)}, Count: []Expr{N(2), N(3)}, Axis: 1, DType: tensor.F32, Index: tensor.I64, Reduce: "add"}.Kernel()
 		op := single(t, k, err, map[string]Expr{"data": Sym("n").MulN(5), "y": Sym("n").MulN(5), "index": N(6), "updates": N(6)})

@@ -601,3 +601,51 @@ func TestScatter(t *testing.T) {
 		}
 	}
 }
+
+// TestScatterND compares with the definition: tuples of one and two indices, repeated and negative ones, all reductions.
+func TestScatterND(t *testing.T) {
+	for _, reduce := range []string{"none", "add", "mul", "min", "max"} {
+		for _, c := range []struct {
+			axes         []int
+			inner, count int
+		}{{[]int{5}, 3, 4}, {[]int{4, 3}, 1, 9}, {[]int{2, 70}, 2, 33}, {[]int{1}, 1, 0}, {[]int{3, 2, 2}, 5, 7}} {
+			dims, A, slices := map[string]int64{"i": int64(c.inner), "c": int64(c.count)}, make([]Expr, len(c.axes)), 1
+			for i, a := range c.axes {
+				A[i] = Sym(fmt.Sprint("a", i))
+				dims[fmt.Sprint("a", i)], slices = int64(a), slices*a
+			}
+			all, some := Elems(A).Mul(Sym("i")), Sym("c").Mul(Sym("i"))
+			k, err := ScatterND{Axes: A, Inner: Sym("i"), Count: Sym("c"), DType: tensor.F64, Reduce: reduce}.Kernel()
+			op := single(t, k, err, map[string]Expr{"data": all, "y": all, "index": Sym("c").MulN(len(A)), "updates": some})
+			r := seeded(t)
+			data, updates, index := gauss64(t, slices*c.inner), gauss64(t, c.count*c.inner), make([]int64, c.count*len(A))
+			for i := range index {
+				a := c.axes[i%len(A)]
+				index[i] = int64(r.IntN(2*a) - a)
+			}
+			got := unpackF64(run(t, op, dims, map[string][]byte{"data": packF64(data), "updates": packF64(updates), "index": packI64(index)})["y"])
+			for i := range c.count {
+				slice := 0
+				for d, a := range c.axes {
+					slice = slice*a + (int(index[i*len(A)+d])+a)%a
+				}
+				for j := range c.inner {
+					u, to := updates[i*c.inner+j], &data[slice*c.inner+j]
+					switch reduce {
+					case "none":
+						*to = u
+					case "add":
+						*to += u
+					case "mul":
+						*to *= u
+					case "min":
+						*to = min(*to, u)
+					case "max":
+						*to = max(*to, u)
+					}
+				}
+			}
+			near64(t, fmt.Sprint(reduce, c), got, data, 0)
+		}
+	}
+}

@@ -72,3 +72,55 @@ func (s Scatter) Kernel() (*Kernel, error) {
 	store(b.Func, y.At(at, es), dt, 0, acc)
 	return b.done(), nil
 }
+
+// ScatterND puts or folds slices at tuples of indices: y = data of shape [Axes..., Inner], then for i in order
+// y[index[i, 0], index[i, 1], ..., :] = fold(that, updates[i, :]), with index i64 [Count, len(Axes)]. Negative indices count
+// from the end; tuples with one outside hit nothing. Each element looks for its updates itself, as in Scatter.
+// Buffers: data, index, updates, y.
+type ScatterND struct {
+	Axes         []Expr
+	Inner, Count Expr
+	DType        dtype
+	Reduce       string // as in Scatter
+}
+
+// Kernel writes the kernel.
+func (s ScatterND) Kernel() (*Kernel, error) {
+	dt := stored(s.DType)
+	if _, err := kindOf(dt); err != nil {
+		return nil, err
+	}
+	fn := Fn(s.Reduce)
+	if len(s.Axes) == 0 || s.Reduce != "none" && (s.DType == tensor.Bool || fn != "add" && fn != "mul" && fn != "min" && fn != "max") {
+		return nil, fmt.Errorf("ptx: scatter along %d axes with %q of %s", len(s.Axes), s.Reduce, s.DType)
+	}
+	total, updates := Elems(s.Axes).Mul(s.Inner), s.Count.Mul(s.Inner)
+	b, at := plainKernel("scatter_nd", total)
+	b.doc("scatter (%s) of %v slices of %v by %d indices each", s.Reduce, s.Count, s.Inner, len(s.Axes))
+	b.k.Cost = Cost{FLOPs: updates, Bytes: total.MulN(2 * dt.Size()).Add(updates.MulN(dt.Size())).Add(s.Count.MulN(8 * len(s.Axes)))}
+	data, index := b.buffer("data", s.DType, Read), b.buffer("index", tensor.I64, Read)
+	from, y := b.buffer("updates", s.DType, Read), b.buffer("y", s.DType, Write)
+	axes, inner, count, n := b.dims(s.Axes), b.dim(s.Inner), b.dim(s.Count), b.dim(total)
+	b.ExitIf(at.Ge(n))
+	slice, within := at.DivRem(inner)
+	coords, es := b.split(slice, axes), dt.Size()
+	acc := load(data.At(at, es), dt, 0).variable("acc")
+	b.For("i", b.Const(0), count, 1, func(i asm.U32) {
+		tuple := index.AtMul(i, b.Const(len(axes)), 8)
+		hit := b.Bool(true)
+		for d, axis := range axes {
+			pick := load(tuple, tensor.I64, 8*d).i
+			pick = pick.Lt(b.Const64(0)).SelU64(pick.Add(axis.Wide()), pick)
+			hit = hit.And(pick.Eq(coords[d].Wide()))
+		}
+		b.If(hit, func() {
+			v := load(from.AtMul(i, inner, es).At(within, es), dt, 0)
+			if s.Reduce != "none" {
+				v = b.do(fn, acc, v)
+			}
+			acc.set(v)
+		})
+	})
+	store(b.Func, y.At(at, es), dt, 0, acc)
+	return b.done(), nil
+}
