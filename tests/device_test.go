@@ -251,10 +251,13 @@ func TestDevice16(t *testing.T) {
 	} {
 		for precision, u := range map[string]float64{"bf16": 1. / 512, "f16": 1. / 4096} {
 			t.Run(filepath.Base(m.file)+"/"+precision, func(t *testing.T) {
+				p := onDevice(t, m.file, codegen.Target{Precision: precision})
+				if host := hostSteps(p); len(host) > 0 {
+					t.Errorf("on the host:\n%s", strings.Join(host, "\n"))
+				}
 				if !m.short {
 					long(t)
 				}
-				p := onDevice(t, m.file, codegen.Target{Precision: precision})
 				launches := 0
 				for _, st := range p.Main().Steps {
 					launches += len(st.Launches)

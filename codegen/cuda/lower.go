@@ -85,9 +85,7 @@ func lowerAll(g *ir.Graph, t plan.Target) (*Lowering, error) {
 	}
 	switch t.Precision {
 	case "", "f32":
-		if l.math = ptx.Exact; gpu.TF32*gpu.MMASync/3 > gpu.FP32 {
-			l.math = ptx.TF32x3
-		}
+		l.math = l.f32Math()
 	case "bf16", "f16":
 		l.math = ptx.Tensor16
 	default:
