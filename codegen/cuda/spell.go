@@ -263,6 +263,9 @@ func cast(g *ir.Graph, n *ir.Node, v *ir.Value, to tensor.DType) (*ir.Value, err
 	return m.Outputs[0], err
 }
 
+// smallFold bounds the constants, in bytes, that are made of less than half as much: zeros must not fill the plan.
+const smallFold = 1 << 18
+
 // fold evaluates a node whose inputs are constants: weights in another order, which launches then read packed.
 func fold(g *ir.Graph, n *ir.Node) error {
 	if n.Removed() || n.Op.Random || len(n.Subgraphs) > 0 || slices.ContainsFunc(n.Inputs, func(v *ir.Value) bool { return v != nil && !v.IsConst() }) {
@@ -272,13 +275,19 @@ func fold(g *ir.Graph, n *ir.Node) error {
 		Context: context.Background(), Attrs: n.Attrs, Ins: make([]*tensor.Tensor, len(n.Inputs)), Outs: make([]*tensor.Tensor, len(n.Outputs)),
 		Want: make([]bool, len(n.Outputs)), OutTypes: make([]ir.Type, len(n.Outputs)),
 	}
+	limit := 0
 	for i, v := range n.Inputs {
 		if v != nil {
 			c.Ins[i] = v.Const
+			limit += 2 * len(v.Const.Bytes())
 		}
 	}
 	for i, v := range n.Outputs {
-		c.Want[i], c.OutTypes[i] = v != nil, v.Type
+		c.Want[i], c.OutTypes[i] = true, v.Type
+		shape, ok := v.Type.Static()
+		if !ok || tensor.NumElems(shape)*v.Type.DType.Size() > max(smallFold, limit) {
+			return nil
+		}
 	}
 	if err := n.Op.Eval(c); err != nil {
 		return ir.NodeError(n, err)
