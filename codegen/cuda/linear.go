@@ -39,6 +39,7 @@ func rules() map[string]rule {
 		"ReduceL2":              (*Lowering).reduce,
 		"ReduceSumSquare":       (*Lowering).reduce,
 		"ReduceLogSum":          (*Lowering).reduce,
+		"ReduceLogSumExp":       (*Lowering).reduce,
 		"ArgMax":                (*Lowering).argReduce,
 		"ArgMin":                (*Lowering).argReduce,
 		"GlobalAveragePool":     (*Lowering).globalPool,
@@ -49,6 +50,15 @@ func rules() map[string]rule {
 		"moec::Conv":            (*Lowering).conv,
 		"Gather":                (*Lowering).gather,
 		"GatherND":              (*Lowering).gatherND,
+		"GatherElements":        (*Lowering).gatherElements,
+		"ScatterElements":       (*Lowering).scatterElements,
+		"ScatterND":             (*Lowering).scatterND,
+		"TopK":                  (*Lowering).topK,
+		"Pad":                   (*Lowering).pad,
+		"Tile":                  (*Lowering).repeat,
+		"Trilu":                 (*Lowering).trilu,
+		"OneHot":                (*Lowering).oneHot,
+		"ConvTranspose":         (*Lowering).convTranspose,
 		"CumSum":                (*Lowering).cumSum,
 		"RNN":                   (*Lowering).recurrent,
 		"GRU":                   (*Lowering).recurrent,
@@ -66,6 +76,19 @@ func allF32(n *ir.Node) error {
 	return nil
 }
 
+// oneFloat is the type in device memory of a node's values, which are all f32 or all f64; others are declined.
+func (l *Lowering) oneFloat(n *ir.Node) (tensor.DType, error) {
+	if x := n.Inputs[0]; x == nil || x.Type.DType != tensor.F64 {
+		return l.float, allF32(n)
+	}
+	for _, v := range append(append([]*ir.Value{}, n.Inputs...), n.Outputs...) {
+		if v != nil && v.Type.DType != tensor.F64 {
+			return tensor.F64, decline("no kernel for %s of f64 and %s", n.Op, v.Type.DType)
+		}
+	}
+	return tensor.F64, nil
+}
+
 func input(n *ir.Node, i int) *ir.Value {
 	if i < len(n.Inputs) {
 		return n.Inputs[i]
@@ -81,7 +104,8 @@ func (l *Lowering) present(n *ir.Node, i int) bool {
 // linear is one product with its epilogue.
 func (l *Lowering) linear(n *ir.Node) (*Choice, error) {
 	x, w := n.Inputs[0], n.Inputs[1]
-	if err := allF32(n); err != nil {
+	float, err := l.oneFloat(n)
+	if err != nil {
 		return nil, err
 	}
 	xd, wd := l.dims.of(x), l.dims.of(w)
@@ -96,9 +120,9 @@ func (l *Lowering) linear(n *ir.Node) (*Choice, error) {
 	k, cols := wd[0], wd[1]
 	g := ptx.Gemm{
 		Name: "linear", M: rows, N: cols, K: k, Math: l.math,
-		A: ptx.Matrix{DType: l.float, Row: k, Col: ptx.N(1)},
-		B: ptx.Matrix{DType: l.float, Row: cols, Col: ptx.N(1)},
-		C: ptx.Matrix{DType: l.float, Row: cols, Col: ptx.N(1)},
+		A: ptx.Matrix{DType: float, Row: k, Col: ptx.N(1)},
+		B: ptx.Matrix{DType: float, Row: cols, Col: ptx.N(1)},
+		C: ptx.Matrix{DType: float, Row: cols, Col: ptx.N(1)},
 	}
 	c := &Choice{Kernel: plan.KernelLaunch, Pack: map[int]*plan.Const{}}
 	args, err := l.operands(x)
@@ -111,11 +135,11 @@ func (l *Lowering) linear(n *ir.Node) (*Choice, error) {
 	}
 	args = append(args, weight)
 	var p ptx.Program
-	v := p.In(tensor.F32)
+	v := p.In(accumulator(float))
 	bias, residual := -1, -1
 	if b := input(n, 2); b != nil {
-		bias = p.In(l.float)
-		g.Extra = append(g.Extra, ptx.Matrix{DType: l.float, Row: ptx.N(0), Col: ptx.N(1)})
+		bias = p.In(float)
+		g.Extra = append(g.Extra, ptx.Matrix{DType: float, Row: ptx.N(0), Col: ptx.N(1)})
 		args, err = l.more(args, b)
 		if err != nil {
 			return nil, err
@@ -126,8 +150,8 @@ func (l *Lowering) linear(n *ir.Node) (*Choice, error) {
 		if !ptx.Elems(rd).Equal(ptx.Elems(yd)) {
 			return nil, decline("a residual that is broadcast")
 		}
-		residual = p.In(l.float)
-		g.Extra = append(g.Extra, ptx.Matrix{DType: l.float, Row: cols, Col: ptx.N(1)})
+		residual = p.In(float)
+		g.Extra = append(g.Extra, ptx.Matrix{DType: float, Row: cols, Col: ptx.N(1)})
 		if args, err = l.more(args, r); err != nil {
 			return nil, err
 		}
@@ -142,7 +166,7 @@ func (l *Lowering) linear(n *ir.Node) (*Choice, error) {
 	if residual >= 0 {
 		v = p.Do("add", v, residual)
 	}
-	p.Out(v, l.float)
+	p.Out(v, float)
 	g.Epilogue = p
 	note := l.tile(&g, ptx.N(1))
 	kern, err := g.Kernel()
@@ -153,8 +177,19 @@ func (l *Lowering) linear(n *ir.Node) (*Choice, error) {
 	return c, nil
 }
 
-// tile lets the planner choose a product's tile, and gives its reason and bound.
+// accumulator is the type in which a product of a float type is summed.
+func accumulator(float tensor.DType) tensor.DType {
+	if float == tensor.F64 {
+		return float
+	}
+	return tensor.F32
+}
+
+// tile lets the planner choose a product's tile, and gives its reason and bound; products in f64 have none.
 func (l *Lowering) tile(g *ptx.Gemm, batch ptx.Expr) string {
+	if g.A.DType == tensor.F64 {
+		return "f64: one thread per output"
+	}
 	t, reason, bound := l.planner.Gemm(g.Math, l.dims.estimate(batch), l.dims.estimate(g.M), l.dims.estimate(g.N), l.dims.estimate(g.K))
 	g.Tile = t
 	return fmt.Sprintf("%s; bound %s", reason, bound)
@@ -176,7 +211,7 @@ func (l *Lowering) more(args []Operand, vs ...*ir.Value) ([]Operand, error) {
 // weight makes the right operand of a product: packed when it is a constant.
 func (l *Lowering) weight(g *ptx.Gemm, n *ir.Node, i int, c *Choice) (Operand, error) {
 	w := n.Inputs[i]
-	if !w.IsConst() {
+	if !w.IsConst() || g.B.DType == tensor.F64 {
 		return l.operand(w)
 	}
 	g.Weight = true
@@ -210,7 +245,8 @@ func packTensor(p *ptx.Pack, src []float32) (*tensor.Tensor, error) {
 // matmul is a batch of products.
 func (l *Lowering) matmul(n *ir.Node) (*Choice, error) {
 	a, b, y := n.Inputs[0], n.Inputs[1], n.Outputs[0]
-	if err := allF32(n); err != nil {
+	float, err := l.oneFloat(n)
+	if err != nil {
 		return nil, err
 	}
 	ad, bd, yd := l.dims.of(a), l.dims.of(b), l.dims.of(y)
@@ -233,9 +269,9 @@ func (l *Lowering) matmul(n *ir.Node) (*Choice, error) {
 	}
 	g := ptx.Gemm{
 		Name: "matmul", Batch: batch, M: m, N: cols, K: k, Math: l.math,
-		A: ptx.Matrix{DType: l.float, Row: k, Col: ptx.N(1), Batch: strides(ad)},
-		B: ptx.Matrix{DType: l.float, Row: cols, Col: ptx.N(1), Batch: strides(bd)},
-		C: ptx.Matrix{DType: l.float, Row: cols, Col: ptx.N(1), Batch: ptx.Contiguous(yd).Strides[:len(batch)]},
+		A: ptx.Matrix{DType: float, Row: k, Col: ptx.N(1), Batch: strides(ad)},
+		B: ptx.Matrix{DType: float, Row: cols, Col: ptx.N(1), Batch: strides(bd)},
+		C: ptx.Matrix{DType: float, Row: cols, Col: ptx.N(1), Batch: ptx.Contiguous(yd).Strides[:len(batch)]},
 	}
 	note := l.tile(&g, ptx.Elems(batch))
 	kern, err := g.Kernel()

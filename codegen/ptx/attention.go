@@ -93,7 +93,7 @@ func (s *Attention) check() error {
 		return fmt.Errorf("ptx: attention: %s product of %s", s.Math, s.DType)
 	}
 	if s.Mask != nil {
-		if k, err := kindOf(s.Mask.DType); err != nil || k == intKind {
+		if k, err := kindOf(s.Mask.DType); err != nil || k == intKind || k == doubleKind {
 			return fmt.Errorf("ptx: attention mask of %s", s.Mask.DType)
 		}
 	}

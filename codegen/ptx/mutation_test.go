@@ -47,6 +47,7 @@ var harmlessMutants = map[string]map[string]string{
 		"skip#2": runs, "skip#3": runs, "skip#6": allLanes, "skip#1": allLanes, "skip#12": neverZero,
 		"skip#4": elected, "skip#8": elected, "skip#14": elected, "skip#19": elected,
 	},
+	"topk/0":      {"skip#2": elected, "skip#3": elected},
 	"layernorm/0": {"skip#1": zeroSlot, "skip#2": elected, "skip#4": elected},
 	"attention/0": {
 		"skip#0": runs, "skip#1": runs, "skip#2": spare,
@@ -93,6 +94,83 @@ func TestMutants(t *testing.T) {
 }
 
 var mutationCases = map[string]func(t *testing.T) mutationCase{
+	"gemm_f64": func(t *testing.T) mutationCase {
+		M := Sym("m")
+		g := Gemm{
+			M: M, N: N(7), K: N(9), A: Matrix{DType: tensor.F64, Row: N(9), Col: N(1)},
+			B: Matrix{DType: tensor.F64, Row: N(7), Col: N(1)}, C: Matrix{DType: tensor.F64, Row: N(7), Col: N(1)},
+		}
+		k, err := g.Kernel()
+		op := single(t, k, err, map[string]Expr{"a": M.MulN(9), "b": N(63), "c": M.MulN(7)})
+		return mutationCase{op: op, dims: map[string]int64{"m": 5}, in: map[string][]byte{"a": packF64(gauss64(t, 45)), "b": packF64(gauss64(t, 63))}}
+	},
+	"softmax_f64": func(t *testing.T) mutationCase {
+		k, err := Softmax{Outer: Sym("o"), D: N(5), Inner: N(3), DType: tensor.F64}.Kernel()
+		all := Sym("o").MulN(15)
+		op := single(t, k, err, map[string]Expr{"x": all, "y": all})
+		return mutationCase{op: op, dims: map[string]int64{"o": 4}, in: map[string][]byte{"x": packF64(gauss64(t, 60))}}
+	},
+	"norm_f64": func(t *testing.T) mutationCase {
+		k, err := Norm{Rows: Sym("n"), D: N(6), DType: tensor.F64, Scale: tensor.F64, Beta: true, Eps: 1e-5}.Kernel()
+		all := Sym("n").MulN(6)
+		op := single(t, k, err, map[string]Expr{"x": all, "y": all, "gamma": N(6), "beta": N(6)})
+		return mutationCase{op: op, dims: map[string]int64{"n": 7}, in: map[string][]byte{"x": packF64(gauss64(t, 42)), "gamma": packF64(gauss64(t, 6)), "beta": packF64(gauss64(t, 6))}}
+	},
+	"reduce_f64": func(t *testing.T) mutationCase {
+		s := Reduce{Kind: "logsumexp", Outer: []Expr{Sym("n")}, Inner: []Expr{N(4), N(3)}, DType: tensor.F64}
+		s.In = View{Strides: []Expr{N(12), N(1), N(4)}}
+		k, err := s.Kernel()
+		op := single(t, k, err, map[string]Expr{"x": Sym("n").MulN(12), "y": Sym("n")})
+		return mutationCase{op: op, dims: map[string]int64{"n": 9}, in: map[string][]byte{"x": packF64(gauss64(t, 108))}}
+	},
+	"rank": func(t *testing.T) mutationCase {
+		k, err := Rank{Outer: Sym("n"), D: N(9), Inner: N(2), K: N(4), DType: tensor.F64}.Kernel()
+		few := Sym("n").MulN(8)
+		op := single(t, k, err, map[string]Expr{"x": Sym("n").MulN(18), "values": few, "indices": few})
+		return mutationCase{op: op, dims: map[string]int64{"n": 3}, in: map[string][]byte{"x": packF64(gauss64(t, 54))}}
+	},
+	"topk": func(t *testing.T) mutationCase {
+		k, err := TopK{Rows: Sym("n"), D: N(300), K: 3, DType: tensor.F32}.Kernel()
+		op := single(t, k, err, map[string]Expr{"x": Sym("n").MulN(300), "values": Sym("n").MulN(3), "indices": Sym("n").MulN(3)})
+		x := gauss(seeded(t), 600)
+		for i := range x {
+			x[i] = -1 - x[i]*x[i] // below the zeros that stand past the row's end
+		}
+		return mutationCase{op: op, dims: map[string]int64{"n": 2}, in: map[string][]byte{"x": packAs(tensor.F32, x)}}
+	},
+	"gather_elements": func(t *testing.T) mutationCase {
+		k, err := GatherElements{Shape: []Expr{N(4), N(5)}, Count: []Expr{Sym("n"), N(3)}, Axis: 1, DType: tensor.F32, Index: tensor.I64}.Kernel()
+		op := single(t, k, err, map[string]Expr{"x": N(20), "index": Sym("n").MulN(3), "y": Sym("n").MulN(3)})
+		return mutationCase{op: op, dims: map[string]int64{"n": 3}, in: map[string][]byte{
+			"x": packAs(tensor.F32, gauss(seeded(t), 20)), "index": packI64([]int64{0, 4, -1, 2, 2, 2, -5, 1, 3}),
+		}}
+	},
+	"conv_transpose": func(t *testing.T) mutationCase {
+		s := ConvTranspose{
+			Batch: Sym("b"), InC: 2, OutC: 2, Groups: 1, DType: tensor.F32,
+			H: Window{Size: 2, Stride: 2, Dilation: 1, In: N(3), Out: N(6)}, W: Window{Size: 3, Stride: 2, Dilation: 1, Pad: 1, In: N(3), Out: N(5)},
+		}
+		k, err := s.Kernel()
+		op := single(t, k, err, map[string]Expr{"x": Sym("b").MulN(18), "w": N(24), "y": Sym("b").MulN(60)})
+		r := seeded(t)
+		return mutationCase{op: op, dims: map[string]int64{"b": 2}, in: map[string][]byte{"x": packAs(tensor.F32, gauss(r, 36)), "w": packAs(tensor.F32, gauss(r, 24))}}
+	},
+	"scatter_nd": func(t *testing.T) mutationCase {
+		k, err := ScatterND{Axes: []Expr{Sym("n"), N(3)}, Inner: N(2), Count: N(3), DType: tensor.F32, Reduce: "add"}.Kernel()
+		op := single(t, k, err, map[string]Expr{"data": Sym("n").MulN(6), "y": Sym("n").MulN(6), "index": N(6), "updates": N(6)})
+		r := seeded(t)
+		return mutationCase{op: op, dims: map[string]int64{"n": 2}, in: map[string][]byte{
+			"data": packAs(tensor.F32, gauss(r, 12)), "updates": packAs(tensor.F32, gauss(r, 6)), "index": packI64([]int64{0, 2, -1, 1, 0, 2}),
+		}}
+	},
+	"scatter": func(t *testing.T) mutationCase {
+		k, err := Scatter{Shape: []Expr{Sym("n"), N(5)}, Count: []Expr{N(2), N(3)}, Axis: 1, DType: tensor.F32, Index: tensor.I64, Reduce: "add"}.Kernel()
+		op := single(t, k, err, map[string]Expr{"data": Sym("n").MulN(5), "y": Sym("n").MulN(5), "index": N(6), "updates": N(6)})
+		r := seeded(t)
+		return mutationCase{op: op, dims: map[string]int64{"n": 4}, in: map[string][]byte{
+			"data": packAs(tensor.F32, gauss(r, 20)), "updates": packAs(tensor.F32, gauss(r, 6)), "index": packI64([]int64{0, 4, -1, 2, 2, 2}),
+		}}
+	},
 	"gemm": func(t *testing.T) mutationCase {
 		g := Gemm{
 			M: Sym("m"), N: N(70), K: N(84), Weight: true, Tile: Tile{16, 64, 16, 1, 2, 3},
