@@ -41,7 +41,8 @@ type operation struct {
 	v     int // of uploads, downloads and views
 	src   int // of views
 	step  *plan.Step
-	index int // of a step, in rt.Steps
+	index int          // of a step, in rt.Steps
+	how   plan.Variant // of a step with launches: those for the sizes at hand
 	calls []cuda.Launch
 }
 
@@ -220,8 +221,12 @@ func (in *instance) launchStep(pos int, st *plan.Step) error {
 	for _, v := range st.Out {
 		outs[v] = true
 	}
-	for i := range st.Launches {
-		for _, text := range st.Launches[i].Args {
+	how, err := st.Variant(in.dims, in.s.opt.BatchInvariant)
+	if err != nil {
+		return err
+	}
+	for i := range how.Launches {
+		for _, text := range how.Launches[i].Args {
 			a, err := plan.ParseArg(text)
 			if err != nil {
 				return err
@@ -233,7 +238,7 @@ func (in *instance) launchStep(pos int, st *plan.Step) error {
 			}
 		}
 	}
-	in.ops = append(in.ops, operation{kind: opLaunch, step: st, index: pos})
+	in.ops = append(in.ops, operation{kind: opLaunch, step: st, index: pos, how: how})
 	for v := range outs {
 		if v >= 0 {
 			in.onDevice[v] = true
@@ -283,7 +288,7 @@ func (in *instance) bind() error {
 		case opUpload, opDownload:
 			use(op.v)
 		case opLaunch:
-			for _, l := range op.step.Launches {
+			for _, l := range op.how.Launches {
 				for _, text := range l.Args {
 					if a, err := plan.ParseArg(text); err == nil && a.Value >= 0 {
 						use(a.Value)
@@ -369,9 +374,9 @@ func (l *layout) put(p cuda.Ptr, n int64) {
 
 // bindLaunches gives a step's launches their grids and arguments.
 func (in *instance) bindLaunches(op *operation, pool *layout) error {
-	temps := make([]cuda.Ptr, len(op.step.Temps))
+	temps := make([]cuda.Ptr, len(op.how.Temps))
 	sizes := make([]int64, len(temps))
-	for i, t := range op.step.Temps {
+	for i, t := range op.how.Temps {
 		n, err := in.eval(t.Bytes)
 		if err != nil {
 			return err
@@ -391,8 +396,8 @@ func (in *instance) bindLaunches(op *operation, pool *layout) error {
 			return err
 		}
 	}
-	for li := range op.step.Launches {
-		l := &op.step.Launches[li]
+	for li := range op.how.Launches {
+		l := &op.how.Launches[li]
 		k, err := in.s.kernel(l)
 		if err != nil {
 			return err
@@ -436,7 +441,7 @@ func (in *instance) bindLaunches(op *operation, pool *layout) error {
 		}
 		op.calls = append(op.calls, call)
 	}
-	for i, t := range op.step.Temps {
+	for i, t := range op.how.Temps {
 		if !t.Zero {
 			pool.put(temps[i], sizes[i])
 		}

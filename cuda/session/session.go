@@ -29,6 +29,9 @@ type Options struct {
 	// Separate gives every value memory of its own and exact size, so that a checking device sees each access past
 	// an end and each read before a write.
 	Separate bool
+	// BatchInvariant passes over variants of launches that add in another order than those for other numbers of
+	// tokens, so that a row has the same bits whatever the batch it sits in. It costs time at few tokens.
+	BatchInvariant bool
 }
 
 // Session runs one program on one device. Runs follow one another.
@@ -59,10 +62,13 @@ func New(p *plan.Program, dev cuda.Device, opt Options) (*Session, error) {
 		program: p, dev: dev, opt: opt, kernels: map[string]cuda.Kernel{}, modules: map[string]cuda.Module{},
 		consts: map[int]cuda.Ptr{}, ready: map[string]*instance{},
 	}
+	limit := dev.Info().MaxShared
 	for _, st := range p.Main().Steps {
-		for i, l := range st.Launches {
-			if limit := dev.Info().MaxShared; limit > 0 && l.Shared > limit {
-				return nil, runtime.StepError(st, fmt.Errorf("launch %d, kernel %s needs %d bytes of shared memory, the device gives a block %d: compile for this GPU with --gpu", i, l.Kernel, l.Shared, limit))
+		for _, v := range append([]plan.Variant{{Launches: st.Launches}}, st.Variants...) {
+			for i, l := range v.Launches {
+				if limit > 0 && l.Shared > limit {
+					return nil, runtime.StepError(st, fmt.Errorf("launch %d, kernel %s needs %d bytes of shared memory, the device gives a block %d: compile for this GPU with --gpu", i, l.Kernel, l.Shared, limit))
+				}
 			}
 		}
 	}
