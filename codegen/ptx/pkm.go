@@ -56,6 +56,7 @@ type PKM struct {
 	Bias        bool // the folded scores have biases
 	B2          bool
 	Densify     bool
+	PlainValues bool // the product reads the values as gathering does, row-major: for programs that do both
 }
 
 // Dense reports whether all values take part.
@@ -85,7 +86,10 @@ func (s PKM) Op() (*Op, error) {
 	if s.H < 1 || s.N1 < 1 || s.N2 < 1 || s.N1 > 1024 || s.N2 > 1024 || s.D1 < 1 || s.D2 < 1 {
 		return nil, fmt.Errorf("ptx: pkm of %d heads, %d x %d keys (at most 1024 each)", s.H, s.N1, s.N2)
 	}
-	op := &Op{Name: "pkm"}
+	op := &Op{Name: "pkm_gather"}
+	if s.Dense() || s.Densify {
+		op.Name = "pkm_product"
+	}
 	add := func(name string, role Role, dt dtype, elems Expr, p *Pack) {
 		op.Buffers = append(op.Buffers, Buffer{name, role, dt, elems, p})
 	}
@@ -145,7 +149,7 @@ func (s PKM) Op() (*Op, error) {
 func (s *PKM) values(op *Op, add func(string, Role, dtype, Expr, *Pack), pairs *pairTable, a Matrix, args ...string) error {
 	n := s.N1 * s.N2
 	g := Gemm{
-		Name: "pkm_values", M: s.Tokens, N: N(s.Dv), K: N(n), Weight: true, Math: s.Math, A: a, pairs: pairs,
+		Name: "pkm_values", M: s.Tokens, N: N(s.Dv), K: N(n), Weight: !s.PlainValues, Math: s.Math, A: a, pairs: pairs,
 		B: Matrix{DType: s.DType, Row: N(s.Dv), Col: N(1)}, C: Matrix{DType: s.DType, Row: N(s.Dv), Col: N(1)},
 	}
 	if s.B2 {
@@ -155,11 +159,15 @@ func (s *PKM) values(op *Op, add func(string, Role, dtype, Expr, *Pack), pairs *
 		g.Epilogue, g.Extra = p, []Matrix{{DType: s.DType, Row: N(0), Col: N(1)}}
 		args = append(args, "b2")
 	}
-	pack, err := g.Pack()
-	if err != nil {
-		return err
+	if s.PlainValues {
+		add("values", Weight, s.DType, N(n*s.Dv), nil)
+	} else {
+		pack, err := g.Pack()
+		if err != nil {
+			return err
+		}
+		add("values", Weight, s.DType, N(pack.Elems), pack)
 	}
-	add("values", Weight, s.DType, N(pack.Elems), pack)
 	k, err := g.Kernel()
 	if err != nil {
 		return err
