@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 eval "$(scripts/cuda-env.sh)"
 go vet -tags cuda,cudaemu ./cuda/...
-go test -tags cuda,cudaemu ./cuda/nvidia
+go test -tags cuda,cudaemu ./cuda/nvidia ./cuda/session
 go test -tags cuda -v ./cuda/nvidia | grep -v '^===' # says why it skips without a GPU
 
 # The shared library takes the driver's place for a program that loads it.

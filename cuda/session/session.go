@@ -2,9 +2,10 @@
 //
 //	plan.Program + cuda.Device -> New -> Session -> Run(ctx, inputs) -> outputs
 //
-// Weights are uploaded once. The first run for a set of input shapes settles what shapes decide, lays out device
-// memory and binds every launch; then a run is uploads of the inputs, the launches, and downloads of the outputs.
-// Steps without a kernel run on the host, with copies; the program says which.
+// Weights are uploaded once. The first run for a set of input shapes settles what shapes decide, chooses the variants
+// of launches for the sizes, lays out device memory and binds every launch; then a run is uploads of the inputs, the
+// launches, and downloads of the outputs. The second such run captures the launches into graphs, which later ones
+// replay. Steps without a kernel run on the host, with copies, between two graphs; the program says which.
 package session
 
 import (
@@ -43,11 +44,11 @@ type Session struct {
 	bodies  *runtime.Session // runs the bodies of control flow; nil when there are none
 
 	mu      sync.Mutex
-	kernels map[string]cuda.Kernel
-	modules map[string]cuda.Module
+	kernels map[string]*kernel
+	modules map[string]*module
+	staging staging
 	consts  map[int]cuda.Ptr
-	ready   map[string]*instance
-	clock   int64
+	ready   []*instance // the one used last is at the end
 }
 
 // New prepares a program for a device, which the session does not close.
@@ -59,8 +60,8 @@ func New(p *plan.Program, dev cuda.Device, opt Options) (*Session, error) {
 		opt.Instances = 8
 	}
 	s := &Session{
-		program: p, dev: dev, opt: opt, kernels: map[string]cuda.Kernel{}, modules: map[string]cuda.Module{},
-		consts: map[int]cuda.Ptr{}, ready: map[string]*instance{},
+		program: p, dev: dev, opt: opt, kernels: map[string]*kernel{}, modules: map[string]*module{},
+		consts: map[int]cuda.Ptr{},
 	}
 	limit := dev.Info().MaxShared
 	for _, st := range p.Main().Steps {
@@ -93,16 +94,18 @@ func New(p *plan.Program, dev cuda.Device, opt Options) (*Session, error) {
 func (s *Session) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for key, in := range s.ready {
+	s.stream.Synchronize()
+	for _, in := range s.ready {
 		in.free()
-		delete(s.ready, key)
 	}
+	s.ready = nil
+	s.staging.free()
 	for c, p := range s.consts {
 		s.dev.Free(p)
 		delete(s.consts, c)
 	}
 	for name, m := range s.modules {
-		m.Unload()
+		m.mod.Unload()
 		delete(s.modules, name)
 	}
 	if s.bodies != nil {
@@ -131,7 +134,8 @@ func (s *Session) Run(ctx context.Context, in map[string]*tensor.Tensor) (map[st
 }
 
 // RunTo is Run with inputs and outputs in the order of Inputs and Outputs. With an observer, the device is waited
-// for after every step.
+// for after every launch, so that an error which it reports late names the launch; without one, launches of later
+// runs of the same shapes are replayed as graphs.
 func (s *Session) RunTo(ctx context.Context, ins, outs []*tensor.Tensor, obs *runtime.Observer) error {
 	main := s.program.Main()
 	if len(ins) != len(main.Inputs) || len(outs) != len(main.Outputs) {
@@ -146,7 +150,12 @@ func (s *Session) RunTo(ctx context.Context, ins, outs []*tensor.Tensor, obs *ru
 	if err != nil {
 		return err
 	}
-	return in.run(ctx, ins, outs, obs)
+	err = in.run(ctx, ins, outs, obs)
+	if in.broken { // counters that launches leave at zero may not be: the next run starts afresh
+		in.free()
+		s.ready = s.ready[:len(s.ready)-1]
+	}
+	return err
 }
 
 // Stats is the cost of a run with inputs of these shapes; its memory is that of intermediate values on the device.
@@ -164,58 +173,41 @@ func (s *Session) Stats(ins []*tensor.Tensor) (runtime.Stats, error) {
 	return st, err
 }
 
-// instance finds or makes what is prepared for the inputs' shapes.
+// instance finds or makes what is prepared for the inputs' shapes, and puts it at the end of ready.
 func (s *Session) instance(ins []*tensor.Tensor) (*instance, error) {
-	key := ""
-	types := make([]ir.Type, len(ins))
-	for i, t := range ins {
-		types[i] = ir.TypeOf(t)
-		key += types[i].String() + ";"
-	}
-	s.clock++
-	if in := s.ready[key]; in != nil {
-		in.used = s.clock
-		return in, nil
+	for i, in := range s.ready {
+		if in.serves(ins) {
+			copy(s.ready[i:], s.ready[i+1:])
+			s.ready[len(s.ready)-1] = in
+			return in, nil
+		}
 	}
 	if len(s.ready) >= s.opt.Instances {
-		var oldest string
-		for k, in := range s.ready {
-			if oldest == "" || in.used < s.ready[oldest].used {
-				oldest = k
-			}
-		}
-		s.ready[oldest].free()
-		delete(s.ready, oldest)
+		s.ready[0].free()
+		s.ready = slices.Delete(s.ready, 0, 1)
+	}
+	types := make([]ir.Type, len(ins))
+	shapes := make([][]int, len(ins))
+	for i, t := range ins {
+		types[i], shapes[i] = ir.TypeOf(t), slices.Clone(t.Shape())
 	}
 	in, err := s.prepare(types)
 	if err != nil {
 		return nil, err
 	}
-	in.used = s.clock
-	s.ready[key] = in
+	in.shapes = shapes
+	s.ready = append(s.ready, in)
 	return in, nil
 }
 
-// kernel loads a module on its first use.
-func (s *Session) kernel(l *plan.Launch) (cuda.Kernel, error) {
-	if k, ok := s.kernels[l.Kernel]; ok {
-		return k, nil
+// serves reports inputs of the types and shapes that the instance is prepared for.
+func (in *instance) serves(ins []*tensor.Tensor) bool {
+	for i, t := range ins {
+		if t.DType() != in.rt.Types[in.fn.Inputs[i]].DType || !slices.Equal(t.Shape(), in.shapes[i]) {
+			return false
+		}
 	}
-	text, ok := s.program.ModuleText(l.Module)
-	if !ok {
-		return nil, fmt.Errorf("the program has no module %q", l.Module)
-	}
-	m, err := s.dev.Load(text)
-	if err != nil {
-		return nil, fmt.Errorf("module %s: %w", l.Module, err)
-	}
-	s.modules[l.Module] = m
-	k, err := m.Kernel(l.Kernel)
-	if err != nil {
-		return nil, err
-	}
-	s.kernels[l.Kernel] = k
-	return k, nil
+	return true
 }
 
 // constant uploads a constant on its first use. Floats in plain order become what the device stores.
