@@ -30,6 +30,9 @@ func loadModule(m *C.uintptr_t, src string) C.int {
 	}
 	state.mu.Lock()
 	defer state.mu.Unlock()
+	if c := state.ready(false); c != success {
+		return c
+	}
 	h := state.handle()
 	state.modules[h] = mod
 	*m = C.uintptr_t(h)
