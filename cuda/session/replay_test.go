@@ -24,9 +24,12 @@ import (
 	"github.com/seed-c851cfd2/moec/runtime"
 )
 
-// drivers are the emulator and, where there is one, a GPU (or the emulator behind the driver's own symbols).
+// drivers are the emulator, running at once and as late as a GPU may, and, where there is one, a GPU (or the emulator behind the driver's own symbols).
 func drivers() map[string]cuda.Driver {
-	out := map[string]cuda.Driver{"emulator": cuda.Emulator{Options: emu.Options{Checks: emu.AllChecks}}}
+	out := map[string]cuda.Driver{
+		"emulator": cuda.Emulator{Options: emu.Options{Checks: emu.AllChecks}},
+		"late":     cuda.Emulator{Options: emu.Options{Checks: emu.AllChecks}, Late: true},
+	}
 	if _, err := (nvidia.Driver{}).Devices(); err == nil {
 		out["nvidia"] = nvidia.Driver{}
 	}
@@ -317,13 +320,15 @@ func lateFault(t *testing.T, drv cuda.Driver) (fault, after error) {
 
 // TestFaultInGraph: a launch that fails when a graph is replayed is named, and the session begins afresh.
 func TestFaultInGraph(t *testing.T) {
-	fault, after := lateFault(t, cuda.Emulator{Options: emu.Options{Checks: emu.AllChecks}})
-	var le *cuda.LaunchError
-	if !errors.As(fault, &le) || le.Node != "/net/tanh" || le.Index != 0 || !strings.Contains(fault.Error(), "out of bounds") || !strings.Contains(fault.Error(), "Tanh") {
-		t.Errorf("the error is %v", fault)
-	}
-	if after != nil {
-		t.Errorf("the next run: %v", after)
+	for _, name := range []string{"emulator", "late"} {
+		fault, after := lateFault(t, drivers()[name])
+		var le *cuda.LaunchError
+		if !errors.As(fault, &le) || le.Node != "/net/tanh" || le.Index != 0 || !strings.Contains(fault.Error(), "out of bounds") || !strings.Contains(fault.Error(), "Tanh") {
+			t.Errorf("%s: the error is %v", name, fault)
+		}
+		if after != nil {
+			t.Errorf("%s: the next run: %v", name, after)
+		}
 	}
 }
 
