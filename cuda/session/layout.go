@@ -134,7 +134,7 @@ func (l *layout) get(n int64) (cuda.Ptr, error) {
 			return free[len(free)-1], nil
 		}
 	}
-	p, err := l.in.s.dev.Alloc(n)
+	p, err := l.in.s.alloc(n)
 	if err == nil {
 		l.in.owned = append(l.in.owned, p)
 		l.in.held += n
@@ -165,7 +165,7 @@ func (in *instance) bindLaunches(op *operation, pool *layout) error {
 			}
 			continue
 		}
-		if temps[i], err = in.s.dev.Alloc(max(n, 1)); err != nil {
+		if temps[i], err = in.s.alloc(max(n, 1)); err != nil {
 			return err
 		}
 		in.owned = append(in.owned, temps[i])
@@ -238,7 +238,7 @@ func (in *instance) free() {
 		}
 	}
 	for _, p := range in.owned {
-		in.s.dev.Free(p)
+		in.s.release(p)
 	}
 	in.owned = nil
 }

@@ -199,12 +199,7 @@ func (in *instance) needDevice(v int) error {
 		if c := in.fn.Values[r].Const; c >= 0 {
 			p, err = in.s.constant(c)
 		} else {
-			var t *tensor.Tensor
-			if t, err = in.s.stored(in.rt.Known[r]); err == nil {
-				if p, err = in.s.upload(t); err == nil {
-					in.owned = append(in.owned, p)
-				}
-			}
+			p, err = in.settled(in.rt.Known[r])
 		}
 		if err != nil {
 			return err
@@ -219,6 +214,20 @@ func (in *instance) needDevice(v int) error {
 	in.ops = slices.Insert(in.ops, in.start, operation{kind: opUpload, v: r})
 	in.onDevice[r] = true
 	return nil
+}
+
+// settled uploads a value that shapes alone decide.
+func (in *instance) settled(known *tensor.Tensor) (cuda.Ptr, error) {
+	t, err := in.s.stored(known)
+	if err != nil {
+		return 0, err
+	}
+	p, err := in.s.alloc(max(1, int64(len(t.Bytes()))))
+	if err != nil {
+		return 0, err
+	}
+	in.owned = append(in.owned, p)
+	return p, in.s.fill(p, t)
 }
 
 // hostStep runs a step by its op's reference evaluation.

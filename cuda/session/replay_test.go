@@ -392,3 +392,60 @@ func TestStaging(t *testing.T) {
 		})
 	}
 }
+
+// TestMemory: shapes that take turns use each other's memory, and Close gives all of it back.
+func TestMemory(t *testing.T) {
+	_, p := parted(t)
+	inner, err := cuda.Emulator{Late: true}.Open(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dev := &metered{Device: inner, live: map[cuda.Ptr]bool{}}
+	s, err := session.New(p, dev, session.Options{Instances: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func(n int) {
+		t.Helper()
+		in := map[string]*tensor.Tensor{"x": tensor.New(tensor.F32, n, 8), "b": tensor.New(tensor.F32, n, 8)}
+		if _, err := s.Run(context.Background(), in); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run(3)
+	run(4)
+	after := dev.allocations
+	for n := 5; n < 9; n++ {
+		run(n)
+	}
+	if dev.allocations != after {
+		t.Errorf("%d allocations for shapes of like size", dev.allocations-after)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if len(dev.live) != 0 {
+		t.Errorf("%d allocations are left after Close", len(dev.live))
+	}
+}
+
+// metered is a device that knows what is allocated.
+type metered struct {
+	cuda.Device
+	allocations int
+	live        map[cuda.Ptr]bool
+}
+
+func (d *metered) Alloc(n int64) (cuda.Ptr, error) {
+	p, err := d.Device.Alloc(n)
+	if err == nil {
+		d.allocations++
+		d.live[p] = true
+	}
+	return p, err
+}
+
+func (d *metered) Free(p cuda.Ptr) error {
+	delete(d.live, p)
+	return d.Device.Free(p)
+}

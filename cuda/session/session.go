@@ -47,6 +47,7 @@ type Session struct {
 	kernels map[string]*kernel
 	modules map[string]*module
 	staging staging
+	pool    *cuda.Pool // of instances' memory: one's leavings serve the next, since allocating waits for the device
 	consts  map[int]cuda.Ptr
 	ready   []*instance // the one used last is at the end
 }
@@ -61,7 +62,7 @@ func New(p *plan.Program, dev cuda.Device, opt Options) (*Session, error) {
 	}
 	s := &Session{
 		program: p, dev: dev, opt: opt, kernels: map[string]*kernel{}, modules: map[string]*module{},
-		consts: map[int]cuda.Ptr{},
+		consts: map[int]cuda.Ptr{}, pool: cuda.NewPool(dev),
 	}
 	limit := dev.Info().MaxShared
 	for _, st := range p.Main().Steps {
@@ -104,6 +105,7 @@ func (s *Session) Close() error {
 		s.dev.Free(p)
 		delete(s.consts, c)
 	}
+	s.pool.Trim()
 	for name, m := range s.modules {
 		m.mod.Unload()
 		delete(s.modules, name)
@@ -215,25 +217,49 @@ func (s *Session) constant(c int) (cuda.Ptr, error) {
 	if p, ok := s.consts[c]; ok {
 		return p, nil
 	}
-	p, err := s.upload(s.program.Consts[c].Data)
+	t := s.program.Consts[c].Data
+	n := max(1, int64(len(t.Bytes())))
+	p, err := s.dev.Alloc(n) // for good, and so of exact size
 	if err != nil {
-		return 0, err
+		s.pool.Trim()
+		if p, err = s.dev.Alloc(n); err != nil {
+			return 0, fmt.Errorf("constant %q: %w", s.program.Consts[c].Name, err)
+		}
 	}
 	s.consts[c] = p
+	if err := s.fill(p, t); err != nil {
+		delete(s.consts, c)
+		s.dev.Free(p)
+		return 0, err
+	}
 	return p, nil
 }
 
-func (s *Session) upload(t *tensor.Tensor) (cuda.Ptr, error) {
-	p, err := s.dev.Alloc(int64(max(1, len(t.Bytes()))))
-	if err != nil {
-		return 0, err
+// alloc reserves device memory; the stream orders what is done with it after all that its former user did.
+func (s *Session) alloc(n int64) (cuda.Ptr, error) {
+	if s.opt.Separate {
+		return s.dev.Alloc(n)
 	}
-	if len(t.Bytes()) > 0 {
-		if err := s.stream.CopyIn(p, t.Bytes()); err != nil {
-			return 0, err
-		}
+	return s.pool.Get(n)
+}
+
+func (s *Session) release(p cuda.Ptr) {
+	if s.opt.Separate {
+		s.dev.Free(p)
+		return
 	}
-	return p, s.stream.Synchronize()
+	s.pool.Put(p)
+}
+
+// fill copies a tensor to the device, and waits for it.
+func (s *Session) fill(p cuda.Ptr, t *tensor.Tensor) error {
+	if len(t.Bytes()) == 0 {
+		return nil
+	}
+	if err := s.stream.CopyIn(p, t.Bytes()); err != nil {
+		return err
+	}
+	return s.stream.Synchronize()
 }
 
 // stored is a host value as the device keeps it.
