@@ -59,6 +59,9 @@ func checkLaunches(p *Program, f *Func) error {
 			}
 		}
 		for _, v := range st.Variants {
+			if len(v.Launches) == 0 {
+				return fmt.Errorf("%w: step %q launches nothing when %s", ErrFormat, st.Name, v.When)
+			}
 			if _, err := expr.ParseCond(v.When); err != nil {
 				return fmt.Errorf("%w: step %q: %w", ErrFormat, st.Name, err)
 			}
