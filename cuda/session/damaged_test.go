@@ -39,7 +39,11 @@ func TestDamagedLaunches(t *testing.T) {
 		t.Fatal(err)
 	}
 	outcomes := map[bool]int{}
-	for i := range 150 {
+	tries := 150
+	if testing.Short() {
+		tries = 30
+	}
+	for i := range tries {
 		p, err := plan.Decode(whole.Bytes(), ops.NewTable())
 		if err != nil {
 			t.Fatal(err)
