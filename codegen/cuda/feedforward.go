@@ -440,11 +440,10 @@ func (l *Lowering) pkm(n *ir.Node) (*Choice, error) {
 		return nil, err
 	}
 	src.operands["x"] = o
-	cuts := l.planner.PKMCuts(s)
 	if _, known := s.Tokens.Const(); !known {
-		s.PlainValues = len(cuts) > 0
+		s.PlainValues = l.planner.PKMBoth(s)
 	}
-	return l.variants(s.Tokens, cuts, func(pl ptx.Planner) (*Choice, error) {
+	return l.variants(s.Tokens, l.planner.PKMCuts(s), func(pl ptx.Planner) (*Choice, error) {
 		out := &Choice{Kernel: plan.KernelLaunch, Pack: c.Pack}
 		op, err := pl.PKM(s)
 		if err != nil {

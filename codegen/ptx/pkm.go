@@ -56,7 +56,9 @@ type PKM struct {
 	Bias        bool // the folded scores have biases
 	B2          bool
 	Densify     bool
-	PlainValues bool // the product reads the values as gathering does, row-major: for programs that do both
+	ScoreTiles  [2]Tile // of the scores' products; zero: chosen from the shape
+	ValueTile   Tile    // of the product with the values
+	PlainValues bool    // the product reads the values as gathering does, row-major: for programs that do both
 }
 
 // Dense reports whether all values take part.
@@ -70,6 +72,14 @@ func (s *PKM) heads() int {
 		return 1
 	}
 	return s.H
+}
+
+// scores is the number of columns and terms of the t-th product of scores.
+func (s *PKM) scores(t int) (cols, depth int) {
+	if t == 0 {
+		return s.heads() * s.N1, s.D1
+	}
+	return s.heads() * s.N2, s.D2
 }
 
 func (s *PKM) knn() (k1, k2, slots int) {
@@ -99,15 +109,11 @@ func (s PKM) Op() (*Op, error) {
 	if s.Dense() && s.DType != tensor.F32 {
 		scoreType = s.DType // they feed a 16-bit product
 	}
-	for t, n := range []int{s.N1, s.N2} {
-		depth, from := s.D1, 0
-		if t == 1 {
-			depth, from = s.D2, s.X2
-		}
+	for t, from := range []int{0, s.X2} {
+		cols, depth := s.scores(t)
 		name := fmt.Sprint(t + 1)
-		cols := s.heads() * n
 		g := Gemm{
-			Name: "pkm_scores", M: s.Tokens, N: N(cols), K: N(depth), Weight: true, Math: s.Math,
+			Name: "pkm_scores", M: s.Tokens, N: N(cols), K: N(depth), Weight: true, Math: s.Math, Tile: s.ScoreTiles[t],
 			A: Matrix{DType: s.DType, Row: N(s.D), Col: N(1), Offset: N(from)},
 			B: Matrix{DType: s.DType, Row: N(cols), Col: N(1)}, C: Matrix{DType: scoreType, Row: N(cols), Col: N(1)},
 		}
@@ -149,7 +155,7 @@ func (s PKM) Op() (*Op, error) {
 func (s *PKM) values(op *Op, add func(string, Role, dtype, Expr, *Pack), pairs *pairTable, a Matrix, args ...string) error {
 	n := s.N1 * s.N2
 	g := Gemm{
-		Name: "pkm_values", M: s.Tokens, N: N(s.Dv), K: N(n), Weight: !s.PlainValues, Math: s.Math, A: a, pairs: pairs,
+		Name: "pkm_values", M: s.Tokens, N: N(s.Dv), K: N(n), Weight: !s.PlainValues, Math: s.Math, Tile: s.ValueTile, A: a, pairs: pairs,
 		B: Matrix{DType: s.DType, Row: N(s.Dv), Col: N(1)}, C: Matrix{DType: s.DType, Row: N(s.Dv), Col: N(1)},
 	}
 	if s.B2 {

@@ -274,6 +274,11 @@ func (s *MLP) traffic() (hidden, partial float64) {
 func (p Planner) PKM(s PKM) (*Op, error) {
 	t, es := float64(p.Tokens), float64(s.DType.Size())
 	size := float64(s.N1 * s.N2)
+	for i := range s.ScoreTiles {
+		cols, depth := s.scores(i)
+		s.ScoreTiles[i], _, _ = p.Gemm(s.Math, 1, p.Tokens, cols, depth)
+	}
+	s.ValueTile, _, _ = p.Gemm(s.Math, 1, p.Tokens, s.Dv, s.N1*s.N2)
 	if s.Dense() {
 		op, err := s.Op()
 		if err != nil {
@@ -309,12 +314,30 @@ func (p Planner) PKM(s PKM) (*Op, error) {
 	return op, nil
 }
 
-// PKMCuts says up to how many tokens the values are gathered, where more are better multiplied.
+// PKMCuts says up to how many tokens the values are gathered, where more are better multiplied, and up to how many the
+// tiles of products serve.
 func (p Planner) PKMCuts(s PKM) []int {
+	out := p.gatherCuts(&s)
+	product := s.Dense() || len(out) > 0
+	for i := range s.ScoreTiles {
+		cols, depth := s.scores(i)
+		out = append(out, p.GemmCuts(s.Math, 1, cols, depth)...)
+	}
+	if product {
+		out = append(out, p.GemmCuts(s.Math, 1, s.Dv, s.N1*s.N2)...)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// PKMBoth reports that some numbers of tokens are better gathered and some multiplied.
+func (p Planner) PKMBoth(s PKM) bool { return len(p.gatherCuts(&s)) > 0 }
+
+func (p Planner) gatherCuts(s *PKM) []int {
 	if s.Dense() {
 		return nil
 	}
-	return cuts(2, func(c, t int) float64 { return p.pkmTime(&s, c == 1, t) })
+	return cuts(2, func(c, t int) float64 { return p.pkmTime(s, c == 1, t) })
 }
 
 // canDensify reports that a row over all values fits into shared memory beside the chosen slots.
