@@ -131,8 +131,13 @@ func (s *MoE) tokenWeights() float64 {
 }
 
 func (s *MoE) touchedWeights(tokens int) float64 {
+	return s.touched(tokens) / float64(s.slots()) * s.tokenWeights()
+}
+
+// touched is the number of experts that tokens choose, were they to choose at random.
+func (s *MoE) touched(tokens int) float64 {
 	e, k := float64(s.E), float64(s.slots())
-	return e * (1 - math.Pow(1-k/e, float64(tokens))) / k * s.tokenWeights()
+	return e * (1 - math.Pow(1-k/e, float64(tokens)))
 }
 
 // expertsTime is the time of the experts' tiles on the multiprocessors: larger tiles read weights less often from
@@ -143,12 +148,12 @@ func (p Planner) expertsTime(s *MoE, bm, tokens int) float64 {
 	if s.Math == Tensor16 {
 		step = float64(s.warpRows16())
 	}
-	rows := float64(tokens*s.slots()) / float64(s.E)
-	grain := min(step, float64(bm))
-	tiles := float64(s.E) * ceilDiv(rows, float64(bm))
-	padded := float64(s.E) * ceilDiv(rows, grain) * grain
+	all, touched := float64(tokens*s.slots()), s.touched(tokens)
+	rows, grain := all/touched, min(step, float64(bm))
+	tiles := touched * ceilDiv(rows, float64(bm))
+	padded := touched * ceilDiv(rows, grain) * grain
 	compute := 2 * padded * float64(s.G) * float64(s.D*s.parts()+s.Dv) / (p.GPU.peak(s.Math) * tileShare(bm, s.chunk())) * 1e6
-	l2 := tiles*float64(s.G)*float64(s.D*s.parts()+s.Dv)*es + rows*float64(s.E)*float64(s.D*s.chunks()+s.Dv*s.chunks())*es
+	l2 := tiles*float64(s.G)*float64(s.D*s.parts()+s.Dv)*es + all*float64(s.D*s.chunks()+s.Dv*s.chunks())*es
 	return max(compute, l2/p.GPU.L2Rate/1e3)
 }
 
