@@ -351,8 +351,8 @@ func (b *bench) errors(t *testing.T) {
 	if _, err := b.mod.Kernel("absent"); err == nil || !strings.Contains(err.Error(), "absent") {
 		t.Errorf("absent kernel: %v", err)
 	}
-	if _, err := b.dev.Load(".version 7.0\n.target sm_80\n.address_size 64\n.entry k() { nonsense.b32; }"); err == nil {
-		t.Error("nonsense was loaded")
+	if _, err := b.dev.Load(".version 7.0\n.target sm_80\n.address_size 64\n.entry k() { nonsense.b32; }"); err == nil || !strings.Contains(err.Error(), "nonsense") {
+		t.Errorf("nonsense was loaded, or nobody says what is wrong: %v", err)
 	}
 	l := b.saxpy(t, 0, 0, 1)
 	l.Block = [3]int{4096}

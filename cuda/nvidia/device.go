@@ -3,6 +3,7 @@
 package nvidia
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -58,14 +59,19 @@ type module struct {
 	mod cu.Module
 }
 
+// logBytes is room for what the driver's assembler has to say about a kernel.
+const logBytes = 8 << 10
+
 func (d *device) Load(ptx string) (cuda.Module, error) {
 	m := &module{d: d}
+	log := make([]byte, logBytes)
 	err := d.do(func() (err error) {
-		m.mod, err = cu.LoadData(ptx)
+		m.mod, err = cu.LoadDataEx(ptx, &cu.JITErrorLogBuffer{Buffer: log})
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("cuda: the driver refuses the kernels: %w", err)
+		text, _, _ := bytes.Cut(log, []byte{0})
+		return nil, fmt.Errorf("cuda: the driver refuses the kernels: %w\n%s", err, bytes.TrimSpace(text))
 	}
 	return m, nil
 }
