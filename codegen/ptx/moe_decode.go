@@ -218,6 +218,10 @@ func (d *decodeKernel) write() {
 	})
 }
 
+// decodeBatch is the number of loads of weights that a thread has under way at a time: a decode waits for memory and
+// has few warps to wait for each other.
+const decodeBatch = 4
+
 // firstProduct leaves the token's products with the block's columns in sumsAt, one part per warp.
 func (d *decodeKernel) firstProduct() {
 	dp, cols := roundUp(d.D, packPadK), d.chunk()*d.parts()
@@ -232,11 +236,19 @@ func (d *decodeKernel) firstProduct() {
 				acc[part][q] = d.ConstF(0).Var("dot")
 			}
 		}
-		d.For("i", d.Warp().MulI(8).Add(down), d.Const(d.D), decodeWarps*8, func(i asm.U32) {
-			x, row := d.xAt.Add(i.MulI(4)).LdsF32(0), base.At(i, cols*4)
-			for part := range d.parts() {
-				for q, w := range row.LdF32x4(part * d.chunk() * 4) {
-					acc[part][q].FmaTo(w, x)
+		d.batches(d.Warp().MulI(8).Add(down), d.D, decodeWarps*8, decodeBatch, func(is []asm.U32) {
+			var w [decodeBatch][2][4]asm.F32
+			for u, i := range is {
+				for part := range d.parts() {
+					w[u][part] = base.At(i, cols*4).LdF32x4(part * d.chunk() * 4)
+				}
+			}
+			for u, i := range is {
+				x := d.xAt.Add(i.MulI(4)).LdsF32(0)
+				for part := range d.parts() {
+					for q := range acc[part] {
+						acc[part][q].FmaTo(w[u][part][q], x)
+					}
 				}
 			}
 		})
@@ -256,15 +268,23 @@ func (d *decodeKernel) firstProduct() {
 	for part := range d.parts() {
 		acc[part] = [2]asm.F32{d.ConstF(0).Var("dot"), d.ConstF(0).Var("dot")}
 	}
-	d.For("k16", d.Warp(), d.Const(dp/16), decodeWarps, func(k asm.U32) {
-		x := d.xAt.Add(k.MulI(64)).Add(t.MulI(8))
-		var xs [4]asm.F32
-		for e, off := range fragmentTerms {
-			xs[e] = x.LdsF32(off * 4)
+	d.batches(d.Warp(), dp/16, decodeWarps, decodeBatch, func(ks []asm.U32) {
+		var w [decodeBatch][2][4]asm.U32
+		for u, k := range ks {
+			for part := range d.parts() {
+				w[u][part] = base.At(k, 512).AddI(part * d.chunk() / 16 * strip).LdU32x4(0)
+			}
 		}
-		for part := range d.parts() {
-			for e, w := range load16(base.At(k, 512).AddI(part*d.chunk()/16*strip), d.DType) {
-				acc[part][e/4].FmaTo(w, xs[e%4])
+		for u, k := range ks {
+			x := d.xAt.Add(k.MulI(64)).Add(t.MulI(8))
+			var xs [4]asm.F32
+			for e, off := range fragmentTerms {
+				xs[e] = x.LdsF32(off * 4)
+			}
+			for part := range d.parts() {
+				for e, v := range widen8(w[u][part], d.DType) {
+					acc[part][e/4].FmaTo(v, xs[e%4])
+				}
 			}
 		}
 	})
@@ -279,22 +299,26 @@ func (d *decodeKernel) firstProduct() {
 // fragmentTerms are the terms that a lane holds of a column of a fragment, from twice its number within its four.
 var fragmentTerms = [4]int{0, 1, 8, 9}
 
-// secondProduct writes the sum over the block's units of hidden unit times row of w2. Rows of units that are zero are
-// not read.
+// secondProduct writes the sum over the block's units of hidden unit times row of w2.
 func (d *decodeKernel) secondProduct(to asm.U64) {
 	dvp := roundUp(d.Dv, packPadN)
 	base := d.w2.AtMul(d.block, d.Const(d.chunk()*dvp), 4).At(d.col, dvp*4)
 	d.For("col", d.Tid(), d.Const(d.Dv), d.Threads(), func(col asm.U32) {
 		acc := d.ConstF(0).Var("acc")
-		d.For("u", d.Const(0), d.Const(decodeUnits), 1, func(u asm.U32) {
-			h := d.hAt.Add(u.MulI(4)).LdsF32(0)
-			d.If(h.Eq(d.ConstF(0)).Not(), func() { acc.FmaTo(h, base.At(u, dvp*4).At(col, 4).LdF32(0)) })
+		d.If(d.used, func() {
+			var w [decodeUnits]asm.F32
+			for u := range w {
+				w[u] = base.At(col, 4).LdF32(u * dvp * 4)
+			}
+			for u := range w {
+				acc.FmaTo(d.hAt.LdsF32(u*4), w[u])
+			}
 		})
 		to.At(col, 4).StF32(0, acc)
 	})
 }
 
-// secondProduct16 does it from fragments: a warp takes 16 columns, a lane has 4 units of 2 of them.
+// secondProduct16 does it from fragments: a warp takes 16 columns at a time, a lane has 4 units of 2 of them.
 func (d *decodeKernel) secondProduct16(to asm.U64) {
 	dvp := roundUp(d.Dv, packPadN)
 	g, t := d.Lane().ShrI(2), d.Lane().AndI(3)
@@ -304,30 +328,58 @@ func (d *decodeKernel) secondProduct16(to asm.U64) {
 	for e, off := range fragmentTerms {
 		h[e] = d.hAt.Add(t.MulI(8)).LdsF32(off * 4)
 	}
-	d.For("strip", d.Warp(), d.Const((d.Dv+15)/16), decodeWarps, func(n asm.U32) {
-		acc := [2]asm.F32{d.ConstF(0).Var("acc"), d.ConstF(0).Var("acc")}
+	d.batches(d.Warp(), (d.Dv+15)/16, decodeWarps, decodeBatch, func(ns []asm.U32) {
+		acc := make([][2]asm.F32, len(ns))
+		for u := range ns {
+			acc[u] = [2]asm.F32{d.ConstF(0).Var("acc"), d.ConstF(0).Var("acc")}
+		}
 		d.If(d.used, func() {
-			for e, w := range load16(base.At(n, strip), d.DType) {
-				acc[e/4].FmaTo(w, h[e%4])
+			var w [decodeBatch][4]asm.U32
+			for u, n := range ns {
+				w[u] = base.At(n, strip).LdU32x4(0)
+			}
+			for u := range ns {
+				for e, v := range widen8(w[u], d.DType) {
+					acc[u][e/4].FmaTo(v, h[e%4])
+				}
 			}
 		})
-		for half, a := range acc {
-			sum, col := a.WarpSum(4), n.MulI(16).Add(g).AddI(half*8)
-			d.If(t.EqI(half).And(col.LtI(d.Dv)), func() { to.At(col, 4).StF32(0, sum) })
+		for u, n := range ns {
+			for half, a := range acc[u] {
+				sum, col := a.WarpSum(4), n.MulI(16).Add(g).AddI(half*8)
+				d.If(t.EqI(half).And(col.LtI(d.Dv)), func() { to.At(col, 4).StF32(0, sum) })
+			}
 		}
 	})
 }
 
-// load16 reads 16 aligned bytes as floats.
-func load16(at asm.U64, dt dtype) []asm.F32 {
-	var out []asm.F32
-	if dt == tensor.F32 {
-		for _, v := range at.LdF32x4(0) {
-			out = append(out, v)
+// batches visits first, first+step, ... below end, with first below step, up to n at a time: the body issues its loads
+// before it uses what they bring.
+func (b *builder) batches(first asm.U32, end, step, n int, body func(is []asm.U32)) {
+	full := end / step // for every thread
+	at := func(from asm.U32, count int) []asm.U32 {
+		is := make([]asm.U32, count)
+		for u := range is {
+			is[u] = from.AddI(u * step)
 		}
-		return out
+		return is
 	}
-	for _, w := range at.LdU32x4(0) {
+	if full >= n {
+		b.For("i", first, b.Const(full/n*n*step), n*step, func(i asm.U32) { body(at(i, n)) })
+	}
+	if rest := full % n; rest > 0 {
+		body(at(first.AddI((full-rest)*step), rest))
+	}
+	if end%step != 0 {
+		i := first.AddI(full * step)
+		b.If(i.LtI(end), func() { body([]asm.U32{i}) })
+	}
+}
+
+// widen8 is the numbers in 16 bytes of a 16-bit format.
+func widen8(words [4]asm.U32, dt dtype) []asm.F32 {
+	var out []asm.F32
+	for _, w := range words {
 		lo, hi := widenPair(w, dt)
 		out = append(out, lo, hi)
 	}

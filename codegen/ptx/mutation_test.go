@@ -32,7 +32,6 @@ const (
 	implied    = "the branch around it has the same condition"
 	scratch    = "zeros past the row's padding land where a later step writes before anybody reads"
 	noUnit     = "units past the expert's have zero weights, and no bias here"
-	zeroUnit   = "adds zero: the row of a unit that is zero need not be read"
 	neverZero  = "no gate is 0 in this launch; skipping saves work, not correctness"
 )
 
@@ -49,7 +48,7 @@ var harmlessMutants = map[string]map[string]string{
 	"moe_decode/0": {
 		"skip#0": scratch, "skip#2": runs, "skip#3": runs, "skip#6": allLanes, "skip#11": neverZero, "skip#12": zeroTerm,
 		"skip#4": elected, "skip#8": elected, "skip#13": elected, "skip#14": elected, "skip#15": elected, "skip#16": elected,
-		"skip#18": noUnit, "skip#20": zeroUnit, "skip#23": elected,
+		"skip#18": noUnit, "skip#20": neverZero, "skip#23": elected,
 	},
 	"layernorm/0": {"skip#1": zeroSlot, "skip#2": elected, "skip#4": elected},
 	"attention/0": {

@@ -225,6 +225,9 @@ func (s *PKM) sparse(op *Op, add func(string, Role, dtype, Expr, *Pack)) error {
 	return nil
 }
 
+// gatherBatch is the number of values that a thread has under way at a time.
+const gatherBatch = 8
+
 // pkmKernel selects, weighs and gathers (or spreads) the values of one token per block; a warp per head.
 type pkmKernel struct {
 	*builder
@@ -296,9 +299,14 @@ func (p *pkmKernel) write() {
 		if p.B2 {
 			acc.Set(loadF(b2.At(col, es), p.DType, 0))
 		}
-		p.For("slot", p.Const(0), p.Const(all), 1, func(i asm.U32) {
-			v := p.index.Add(i.MulI(4)).LdsU32(0)
-			acc.FmaTo(p.weight.Add(i.MulI(4)).LdsF32(0), loadF(values.AtMul(v, p.Const(p.Dv), es).At(col, es), p.DType, 0))
+		p.batches(p.Const(0), all, 1, gatherBatch, func(is []asm.U32) {
+			v := make([]asm.F32, len(is))
+			for u, i := range is {
+				v[u] = loadF(values.AtMul(p.index.Add(i.MulI(4)).LdsU32(0), p.Const(p.Dv), es).At(col, es), p.DType, 0)
+			}
+			for u, i := range is {
+				acc.FmaTo(p.weight.Add(i.MulI(4)).LdsF32(0), v[u])
+			}
 		})
 		storeF(p.Func, y.AtMul(token, p.Const(p.Dv), es).At(col, es), p.DType, 0, acc)
 	})
