@@ -9,27 +9,28 @@ import (
 // what the data sheets give, except for the H200, whose rates were measured (cuBLAS 8192^3, a device copy).
 // L2 rates are leads from public microbenchmarks, good to about 30 %.
 type GPU struct {
-	Name         string
-	SMs          int
-	Tensor16     float64 // TFLOP/s of f16 and bf16 by tensor cores
-	TF32         float64
-	FP32         float64
-	MMASync      float64 // share of the tensor peaks that mma.sync reaches
-	Memory       float64 // GB/s of device memory
-	L2Rate       float64 // GB/s
-	L2           float64 // MB
-	SharedPerSM  int     // bytes
-	SharedPerCTA int     // bytes
-	LaunchMicros float64 // per launch of a captured graph that is replayed, as sessions do; in a stream 1 us more
+	Name          string
+	SMs           int
+	Tensor16      float64 // TFLOP/s of f16 and bf16 by tensor cores
+	TF32          float64
+	FP32          float64
+	MMASync       float64 // share of the tensor peaks that mma.sync reaches
+	Memory        float64 // GB/s of device memory
+	L2Rate        float64 // GB/s
+	L2            float64 // MB
+	SharedPerSM   int     // bytes
+	SharedPerCTA  int     // bytes
+	LaunchMicros  float64 // per launch in a stream, as in the first run of a set of shapes
+	GraphedMicros float64 // per launch in a captured graph, as sessions replay it from then on: what bounds count
 }
 
 // gpus is the table of named devices. "generic" is what every sm_80 device has at least.
 var gpus = []GPU{
-	{"3090", 82, 71, 35.6, 35.6, 1, 936, 2000, 6, 100 << 10, 99 << 10, 1.3},
-	{"a100", 108, 312, 156, 19.5, 1, 2039, 4500, 40, 164 << 10, 163 << 10, 1.3},
-	{"h100", 132, 989, 494, 67, .62, 3350, 5500, 50, 228 << 10, 227 << 10, 1.3},
-	{"h200", 132, 788, 394, 60, .78, 4300, 5500, 60, 228 << 10, 227 << 10, 1.3},
-	{"generic", 80, 70, 35, 17, 1, 900, 2000, 4, 100 << 10, 99 << 10, 1.5},
+	{"3090", 82, 71, 35.6, 35.6, 1, 936, 2000, 6, 100 << 10, 99 << 10, 2.3, 1.3},
+	{"a100", 108, 312, 156, 19.5, 1, 2039, 4500, 40, 164 << 10, 163 << 10, 2.3, 1.3},
+	{"h100", 132, 989, 494, 67, .62, 3350, 5500, 50, 228 << 10, 227 << 10, 2.3, 1.3},
+	{"h200", 132, 788, 394, 60, .78, 4300, 5500, 60, 228 << 10, 227 << 10, 2.3, 1.3},
+	{"generic", 80, 70, 35, 17, 1, 900, 2000, 4, 100 << 10, 99 << 10, 2.5, 1.5},
 }
 
 // GPUNames lists the devices that GPUByName knows.
@@ -78,7 +79,7 @@ func (g GPU) bound(m Math, flops, bytes, l2bytes float64, launches int) Bound {
 		Compute: flops / g.peak(m) * 1e6,
 		MemoryT: bytes / g.Memory / 1e3,
 		L2:      l2bytes / g.L2Rate / 1e3,
-		Calls:   float64(launches) * g.LaunchMicros,
+		Calls:   float64(launches) * g.GraphedMicros,
 	}
 	for _, t := range []struct {
 		t    float64

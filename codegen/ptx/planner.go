@@ -370,5 +370,5 @@ func (p Planner) pkmTime(s *PKM, densify bool, tokens int) float64 {
 	if !s.canDensify() {
 		return math.Inf(1)
 	}
-	return max(2*t*size*float64(s.Dv)/p.GPU.peak(s.Math)*1e6, (2*t*size*es+size*float64(s.Dv)*es)/p.GPU.Memory/1e3) + p.GPU.LaunchMicros
+	return max(2*t*size*float64(s.Dv)/p.GPU.peak(s.Math)*1e6, (2*t*size*es+size*float64(s.Dv)*es)/p.GPU.Memory/1e3) + p.GPU.GraphedMicros
 }
