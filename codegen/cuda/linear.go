@@ -103,16 +103,26 @@ func (l *Lowering) present(n *ir.Node, i int) bool {
 
 // linear is one product with its epilogue.
 func (l *Lowering) linear(n *ir.Node) (*Choice, error) {
-	x, w := n.Inputs[0], n.Inputs[1]
 	float, err := l.oneFloat(n)
 	if err != nil {
 		return nil, err
 	}
-	xd, wd := l.dims.of(x), l.dims.of(w)
+	xd, wd := l.dims.of(n.Inputs[0]), l.dims.of(n.Inputs[1])
 	if len(wd) != 2 || len(xd) < 1 {
 		return nil, decline("a product of ranks %d and %d", len(xd), len(wd))
 	}
 	rows := ptx.Elems(xd[:len(xd)-1])
+	if float == tensor.F64 { // one kernel for all sizes
+		return l.linearFor(n, rows, float, l.planner)
+	}
+	return l.variants(rows, l.planner.GemmCuts(l.math, 1, l.dims.estimate(wd[1]), l.dims.estimate(wd[0])), func(pl ptx.Planner) (*Choice, error) {
+		return l.linearFor(n, rows, float, pl)
+	})
+}
+
+func (l *Lowering) linearFor(n *ir.Node, rows ptx.Expr, float tensor.DType, pl ptx.Planner) (*Choice, error) {
+	x, w := n.Inputs[0], n.Inputs[1]
+	wd := l.dims.of(w)
 	act := ops.ActNone
 	if a, ok := n.Attrs.(*ops.LinearAttrs); ok {
 		act = a.Activation
@@ -168,7 +178,7 @@ func (l *Lowering) linear(n *ir.Node) (*Choice, error) {
 	}
 	p.Out(v, float)
 	g.Epilogue = p
-	note := l.tile(&g, ptx.N(1))
+	note := l.tile(pl, &g, ptx.N(1))
 	kern, err := g.Kernel()
 	if err != nil {
 		return nil, decline("%v", err)
@@ -186,11 +196,11 @@ func accumulator(float tensor.DType) tensor.DType {
 }
 
 // tile lets the planner choose a product's tile, and gives its reason and bound; products in f64 have none.
-func (l *Lowering) tile(g *ptx.Gemm, batch ptx.Expr) string {
+func (l *Lowering) tile(pl ptx.Planner, g *ptx.Gemm, batch ptx.Expr) string {
 	if g.A.DType == tensor.F64 {
 		return "f64: one thread per output"
 	}
-	t, reason, bound := l.planner.Gemm(g.Math, l.dims.estimate(batch), l.dims.estimate(g.M), l.dims.estimate(g.N), l.dims.estimate(g.K))
+	t, reason, bound := pl.Gemm(g.Math, l.dims.estimate(batch), pl.Tokens, l.dims.estimate(g.N), l.dims.estimate(g.K))
 	g.Tile = t
 	return fmt.Sprintf("%s; bound %s", reason, bound)
 }
@@ -273,14 +283,18 @@ func (l *Lowering) matmul(n *ir.Node) (*Choice, error) {
 		B: ptx.Matrix{DType: float, Row: cols, Col: ptx.N(1), Batch: strides(bd)},
 		C: ptx.Matrix{DType: float, Row: cols, Col: ptx.N(1), Batch: ptx.Contiguous(yd).Strides[:len(batch)]},
 	}
-	note := l.tile(&g, ptx.Elems(batch))
-	kern, err := g.Kernel()
-	if err != nil {
-		return nil, decline("%v", err)
-	}
-	args, err := l.operands(a, b)
-	if err != nil {
-		return nil, err
-	}
-	return launchOne(kern, note, append(args, Operand{Value: y})...), nil
+	cuts := l.planner.GemmCuts(l.math, l.dims.estimate(ptx.Elems(batch)), l.dims.estimate(cols), l.dims.estimate(k))
+	return l.variants(m, cuts, func(pl ptx.Planner) (*Choice, error) {
+		g := g
+		note := l.tile(pl, &g, ptx.Elems(batch))
+		kern, err := g.Kernel()
+		if err != nil {
+			return nil, decline("%v", err)
+		}
+		args, err := l.operands(a, b)
+		if err != nil {
+			return nil, err
+		}
+		return launchOne(kern, note, append(args, Operand{Value: y})...), nil
+	})
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/seed-c851cfd2/moec/codegen/plan"
+	"github.com/seed-c851cfd2/moec/codegen/plan/expr"
 	"github.com/seed-c851cfd2/moec/codegen/ptx"
 	"github.com/seed-c851cfd2/moec/ir"
 	"github.com/seed-c851cfd2/moec/ir/tensor"
@@ -24,10 +25,20 @@ type Choice struct {
 	Note     string
 	Launches []Launch
 	Temps    []plan.Temp
+	Variants []Variant // launches that are better for some sizes
 	// Pack are the constant inputs that only the launches read, as they read them.
 	Pack map[int]*plan.Const
 
 	declined bool // on the host for want of a kernel
+	order string // how sums are added, where a node's kernels differ in it: for variants
+}
+
+// Variant is other launches, for the sizes that its condition names; see plan.Variant.
+type Variant struct {
+	When     expr.Cond
+	Launches []Launch
+	Temps    []plan.Temp
+	Reorders bool
 }
 
 // Launch is a kernel with its buffers.
@@ -57,11 +68,18 @@ type Lowering struct {
 	read    map[*ir.Value]bool // values that something needs in memory
 	choices map[*ir.Node]*Choice
 	stored  map[storedKey]*plan.Const
+	extras  map[extraKey]*plan.Const
 }
 
 type storedKey struct {
 	data   any
 	layout string
+}
+
+// extraKey names a constant that launches of a node read beside its inputs.
+type extraKey struct {
+	node         *ir.Node
+	name, layout string
 }
 
 // Lower chooses for every node of a graph. The graph is not changed; the choices are for that of Lowering.Graph, in which
@@ -81,7 +99,7 @@ func lowerAll(g *ir.Graph, t plan.Target) (*Lowering, error) {
 	}
 	l := &Lowering{
 		g: g, planner: ptx.Planner{GPU: gpu}, target: t, host: map[*ir.Value]bool{}, open: map[*ir.Value]bool{}, read: map[*ir.Value]bool{},
-		choices: map[*ir.Node]*Choice{}, stored: map[storedKey]*plan.Const{},
+		choices: map[*ir.Node]*Choice{}, stored: map[storedKey]*plan.Const{}, extras: map[extraKey]*plan.Const{},
 	}
 	switch t.Precision {
 	case "", "f32":

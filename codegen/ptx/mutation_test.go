@@ -21,7 +21,7 @@ type mutationCase struct {
 const (
 	runs       = "the loop runs at least once in every thread"
 	elected    = "elects one of several lanes or warps that hold the same value; the others would store it again"
-	allLanes   = "holds in all 32 lanes: 40 experts, 40 inputs"
+	allLanes   = "holds in all 32 lanes: 40 experts"
 	inRange    = "always true in this launch: three blocks are fewer than the eight that a batch of loads covers"
 	extraCol   = "columns past the last expert land in the padding of the row of logits"
 	zeroWeight = "what it would copy meets the zero padding of the packed weight"
@@ -30,6 +30,8 @@ const (
 	spare      = "starts a copy that nobody reads, of weights that exist"
 	zeroSlot   = "the register of an element past the row's end is zero and adds nothing"
 	implied    = "the branch around it has the same condition"
+	scratch    = "zeros past the row's padding land where a later step writes before anybody reads"
+	noUnit     = "units past the expert's have zero weights, and no bias here"
 	neverZero  = "no gate is 0 in this launch; skipping saves work, not correctness"
 )
 
@@ -44,8 +46,9 @@ var harmlessMutants = map[string]map[string]string{
 	"moe/1": {"skip#0": runs, "skip#2": elected},
 	"moe/2": {"zerofill#0": zeroWeight, "zerofill#1": zeroWeight, "skip#3": spare, "skip#17": runs, "skip#20": runs},
 	"moe_decode/0": {
-		"skip#2": runs, "skip#3": runs, "skip#6": allLanes, "skip#1": allLanes, "skip#12": neverZero,
-		"skip#4": elected, "skip#8": elected, "skip#14": elected, "skip#19": elected,
+		"skip#0": scratch, "skip#2": runs, "skip#3": runs, "skip#6": allLanes, "skip#11": neverZero, "skip#12": zeroTerm,
+		"skip#4": elected, "skip#8": elected, "skip#13": elected, "skip#14": elected, "skip#15": elected, "skip#16": elected,
+		"skip#18": noUnit, "skip#20": neverZero, "skip#23": elected,
 	},
 	"topk/0":      {"skip#2": elected, "skip#3": elected},
 	"layernorm/0": {"skip#1": zeroSlot, "skip#2": elected, "skip#4": elected},
