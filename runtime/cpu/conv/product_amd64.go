@@ -1,0 +1,153 @@
+package conv
+
+import (
+	"unsafe"
+
+	"github.com/seed-c851cfd2/moec/codegen/plan/layout"
+)
+
+// productFunc is a kernel of product_amd64.s; see gen/product.go. The last three words are
+// room for it.
+type productFunc func(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, _, _, _ int)
+
+// products are the kernels by rows less one, for a half panel and a whole one.
+var products = [maxRows][2]productFunc{
+	{product1x16, product1x32},
+	{product2x16, product2x32},
+	{product3x16, product3x32},
+	{product4x16, product4x32},
+	{product5x16, product5x32},
+	{product6x16, product6x32},
+	{product7x16, product7x32},
+	{product8x16, product8x32},
+	{product9x16, product9x32},
+	{product10x16, product10x32},
+	{product11x16, product11x32},
+	{product12x16, product12x32},
+}
+
+// tiles multiplies with AVX-512, if the CPU has it: it is the product of p.
+func (k *Kernels) tiles(p *product) bool {
+	if !k.gemm.Features().AVX512 {
+		return false
+	}
+	half, mask := 1, uint(1)<<p.width-1
+	if p.half {
+		half = 0
+	}
+	var bias, residual *float32
+	if p.bias != nil {
+		bias = &p.bias[:p.width][0]
+	}
+	relu := 0
+	if p.relu {
+		relu = 1
+	}
+	n := len(p.index)
+	// Few pixels are more tiles than need be: each fetches a part of the next weights.
+	count := max((n+maxRows-1)/maxRows, min(4, n/4))
+	rows := (n + count - 1) / count
+	// The first tiles have so many rows, the others one less.
+	first := n - (rows-1)*count
+	lastSpan := p.spans[len(p.spans)-1]
+	_ = p.x[int(p.index[n-1])*p.stride+lastSpan.at/4+lastSpan.n-1]
+	_ = p.y[(n-1)*p.ystride+p.width-1]
+	width := layout.NR
+	if p.half {
+		width /= 2
+	}
+	steps := 0
+	for _, s := range p.spans {
+		steps += s.n
+	}
+	_ = p.b[steps*width-1]
+	next := &p.b[min(steps*width, len(p.b)-1)]
+	at := 0
+	for _, t := range [2][2]int{{rows, first}, {rows - 1, count - first}} {
+		if t[0] == 0 || t[1] == 0 {
+			continue
+		}
+		if p.residual != nil {
+			_ = p.residual[(n-1)*p.ystride+p.width-1]
+			residual = &p.residual[at*p.ystride]
+		}
+		products[t[0]-1][half](&p.x[0], 4*p.stride, &p.index[at], unsafe.SliceData(p.spans), len(p.spans), &p.b[0],
+			&p.y[at*p.ystride], 4*p.ystride, bias, residual, relu, mask, t[1], next, 0, 0, 0)
+		at += t[0] * t[1]
+	}
+	return true
+}
+
+// The kernels; see gen.
+
+//go:noescape
+func product1x16(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+
+//go:noescape
+func product1x32(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+
+//go:noescape
+func product2x16(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+
+//go:noescape
+func product2x32(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+
+//go:noescape
+func product3x16(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+
+//go:noescape
+func product3x32(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+
+//go:noescape
+func product4x16(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+
+//go:noescape
+func product4x32(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+
+//go:noescape
+func product5x16(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+
+//go:noescape
+func product5x32(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+
+//go:noescape
+func product6x16(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+
+//go:noescape
+func product6x32(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+
+//go:noescape
+func product7x16(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+
+//go:noescape
+func product7x32(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+
+//go:noescape
+func product8x16(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+
+//go:noescape
+func product8x32(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+
+//go:noescape
+func product9x16(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+
+//go:noescape
+func product9x32(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+
+//go:noescape
+func product10x16(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+
+//go:noescape
+func product10x32(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+
+//go:noescape
+func product11x16(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+
+//go:noescape
+func product11x32(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+
+//go:noescape
+func product12x16(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+
+//go:noescape
+func product12x32(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
