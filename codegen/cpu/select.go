@@ -58,6 +58,7 @@ func rules() map[string]func(*Selector, *ir.Node) (Choice, bool) {
 		"Softmax":            softmax,
 		"Conv":               conv,
 		"moec::Conv":         conv,
+		"moec::Pool":         poolLast,
 		"MaxPool":            pool,
 		"AveragePool":        pool,
 		"GlobalAveragePool":  globalPool,
