@@ -28,24 +28,28 @@ func square(in, kernel, stride, pad int) [3]Axis {
 
 // BenchmarkLast: the convolutions of ResNets and MobileNets, one image, one thread.
 func BenchmarkLast(b *testing.B) {
-	for _, s := range []struct{ in, c, m, kernel, stride int }{
-		{224, 3, 64, 7, 2},
-		{56, 64, 64, 3, 1},
-		{28, 128, 128, 3, 1},
-		{14, 256, 256, 3, 1},
-		{7, 512, 512, 3, 1},
-		{56, 64, 128, 3, 2},
-		{224, 64, 64, 3, 1},
-		{56, 64, 256, 1, 1},
-		{56, 256, 64, 1, 1},
-		{14, 1024, 256, 1, 1},
-		{7, 512, 2048, 1, 1},
-		{56, 256, 512, 1, 2},
-		{112, 16, 64, 1, 1},
-		{56, 72, 24, 1, 1},
-		{14, 480, 112, 1, 1},
+	for _, s := range []struct {
+		in, c, m, kernel, stride int
+		residual                 bool
+	}{
+		{224, 3, 64, 7, 2, false},
+		{56, 64, 64, 3, 1, false},
+		{28, 128, 128, 3, 1, false},
+		{14, 256, 256, 3, 1, false},
+		{7, 512, 512, 3, 1, false},
+		{56, 64, 128, 3, 2, false},
+		{224, 64, 64, 3, 1, false},
+		{56, 64, 256, 1, 1, false},
+		{56, 64, 256, 1, 1, true},
+		{56, 256, 64, 1, 1, false},
+		{14, 1024, 256, 1, 1, false},
+		{7, 512, 2048, 1, 1, false},
+		{56, 256, 512, 1, 2, false},
+		{112, 16, 64, 1, 1, false},
+		{56, 72, 24, 1, 1, false},
+		{14, 480, 112, 1, 1, false},
 	} {
-		b.Run(fmt.Sprintf("%dx%d-%d_%dx%d_s%d", s.in, s.c, s.m, s.kernel, s.kernel, s.stride), func(b *testing.B) {
+		b.Run(fmt.Sprintf("%dx%d-%d_%dx%d_s%d_%t", s.in, s.c, s.m, s.kernel, s.kernel, s.stride, s.residual), func(b *testing.B) {
 			axes := square(s.in, s.kernel, s.stride, s.kernel/2)
 			v := NewLast(benchKernels(b), 1, s.c, s.m, 1, axes, act.Relu)
 			k := s.c * s.kernel * s.kernel
@@ -54,6 +58,12 @@ func BenchmarkLast(b *testing.B) {
 				b.Fatal(err)
 			}
 			v.X, v.Y, v.W, v.Bias = make([]float32, s.in*s.in*s.c), make([]float32, v.area*s.m), []*layout.Matrix{w}, make([]float32, s.m)
+			if s.residual {
+				v.Residual = make([]float32, len(v.Y))
+				for i := range v.Residual {
+					v.Residual[i] = 1
+				}
+			}
 			for i := range v.X {
 				v.X[i] = 1
 			}

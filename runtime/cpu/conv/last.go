@@ -11,8 +11,8 @@ import (
 // a product of rows of pixels by packed weights: the window of an output on its last
 // axis is one stretch of memory, so the rows of the product are the input itself, at
 // strides, and nothing is packed. An image with padding is first copied with it, a strip
-// of rows at a time that stays in L2. Stretches too short for a product (few channels)
-// are put side by side first.
+// of rows at a time that stays in L2. Stretches too short for a product of package gemm
+// (few channels) are put side by side first; the kernels for AVX-512 take any.
 //
 // An output is one chain of multiply-adds over ascending tap and channel that starts
 // from the bias; strips, threads and the batch do not enter it.
@@ -58,8 +58,13 @@ type Last struct {
 // and end take a tenth of its time.
 const shortStretch = 64
 
-// stripBytes of input and output of a strip stay in L2 beside the weights.
-const stripBytes = 512 << 10
+const (
+	// stripBytes of input and output of a strip stay in L2 beside the weights.
+	stripBytes = 512 << 10
+	// wideStripBytes are those of a strip whose weights do not stay in L2: the more
+	// pixels, the less often they are read.
+	wideStripBytes = 1280 << 10
+)
 
 // NewLast prepares a convolution; see NewConv for axes. Padding takes scratch memory: who
 // asks for a convolution should not ask for one with far more padding than input.
@@ -76,9 +81,13 @@ func NewLast(k *Kernels, n, c, m, groups int, axes [3]Axis, kind act.Kind) *Last
 	if v.joined() {
 		v.stretch *= axes[2].Kernel
 	}
-	v.gathered = v.stretch < shortStretch && v.stretch < v.depth()
+	v.gathered = v.stretch < shortStretch && v.stretch < v.depth() && !v.tiled()
 	return v
 }
+
+// tiled reports whether the product runs on kernels of its own, which take stretches of
+// any length; else it is one of package gemm per stretch.
+func (v *Last) tiled() bool { return v.kernels.gemm.Features().AVX512 }
 
 // joined reports whether the taps of the last axis lie side by side.
 func (v *Last) joined() bool { return v.groups == 1 && v.axes[2].Dilation == 1 }
@@ -145,8 +154,12 @@ func (v *Last) plan(workers int) {
 	if v.gathered {
 		perRow += 4 * inner * v.depth() * v.groups
 	}
-	fit := max(1, stripBytes/max(1, perRow), (23+inner)/inner)
 	weights := 4 * v.depth() * v.m
+	bytes := stripBytes
+	if weights > stripBytes {
+		bytes = wideStripBytes
+	}
+	fit := max(1, bytes/max(1, perRow), (23+inner)/inner)
 	panels := v.groups * ((v.m/v.groups + layout.NR - 1) / layout.NR)
 	v.parts = 1
 	if workers > 1 {

@@ -31,7 +31,7 @@ func (t *lastTask) group(g, n0, n1 int) {
 	if v.gathered {
 		t.sideBySide(x)
 	}
-	if k.Features().AVX512 {
+	if v.tiled() {
 		t.tiles(x, g, n0, n1)
 		return
 	}
@@ -52,21 +52,41 @@ func (t *lastTask) group(g, n0, n1 int) {
 	}
 }
 
-// tiles is group on kernels of its own.
+// tiles is group on kernels of its own. A few tiles of pixels meet all the weights before
+// the next ones do, so that their channels out, and those of the residual, go to and come
+// from memory as whole rows; but weights that do not stay in L2 are read once.
 func (t *lastTask) tiles(x []float32, g, n0, n1 int) {
+	v := t.v
+	few := t.pixels
+	if 4*v.depth()*(n1-n0) <= weightBytes {
+		parts := (t.pixels + fewPixels - 1) / fewPixels
+		few = (t.pixels + parts - 1) / parts
+	}
+	for p := 0; p < t.pixels; p += few {
+		t.pixelTiles(x, g, n0, n1, p, min(p+few, t.pixels))
+	}
+}
+
+const (
+	// weightBytes of weights stay in L2 beside a strip.
+	weightBytes = 768 << 10
+	// fewPixels are eight tiles.
+	fewPixels = 8 * maxRows
+)
+
+// pixelTiles multiplies pixels p0 to p1.
+func (t *lastTask) pixelTiles(x []float32, g, n0, n1, p0, p1 int) {
 	v, w := t.v, t.v.W[g]
 	mg := v.m / v.groups
-	p := product{x: x, stride: v.c, index: v.index[:t.pixels], ystride: v.m}
-	if v.gathered {
-		p.x, p.stride, p.index = t.gather, v.depth(), v.count[:t.pixels]
-	}
+	p := product{x: x, stride: v.c, index: v.index[p0:p1], ystride: v.m}
 	for n := n0; n < n1; n += layout.NR {
 		p.width = min(layout.NR, n1-n)
 		p.half = mg-n <= layout.NR/2
-		p.y = t.y[g*mg+n:]
+		at := p0*v.m + g*mg + n
+		p.y = t.y[at:]
 		for i, b := range v.blocks {
 			p.spans, p.b = v.spans[b.from:b.to], w.F32[w.Index(b.k, n):]
-			p.bias, p.residual, p.relu = nil, nil, false
+			p.bias, p.residual, p.after = nil, nil, act.Identity
 			if i == 0 {
 				p.bias = t.zero
 				if v.Bias != nil {
@@ -74,14 +94,21 @@ func (t *lastTask) tiles(x []float32, g, n0, n1 int) {
 				}
 			}
 			if i == len(v.blocks)-1 {
-				p.relu = v.act == act.Relu
+				if inTile(v.act) {
+					p.after = v.act
+				}
 				if t.residual != nil {
-					p.residual = t.residual[g*mg+n:]
+					p.residual = t.residual[at:]
 				}
 			}
 			v.kernels.tiles(&p)
 		}
 	}
+}
+
+// inTile reports whether the tiles' kernels apply an activation.
+func inTile(k act.Kind) bool {
+	return k == act.Identity || k == act.Relu || k == act.Relu6 || k == act.HardSwish
 }
 
 // sideBySide copies the stretches of every window, one after the other.
@@ -103,9 +130,9 @@ func (t *lastTask) sideBySide(x []float32) {
 func (t *lastTask) finish(part int) {
 	v := t.v
 	kind, residual := v.act, t.residual
-	if v.kernels.gemm.Features().AVX512 {
+	if v.tiled() {
 		residual = nil
-		if kind == act.Relu {
+		if inTile(kind) {
 			kind = act.Identity
 		}
 	}

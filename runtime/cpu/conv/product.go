@@ -1,5 +1,7 @@
 package conv
 
+import "github.com/seed-c851cfd2/moec/runtime/cpu/act"
+
 // maxRows is the most pixels of a tile.
 const maxRows = 12
 
@@ -22,5 +24,5 @@ type product struct {
 	y              []float32 // first pixel's first channel
 	ystride        int
 	bias, residual []float32 // bias nil: start from y
-	relu           bool
+	after          act.Kind  // one that inTile has
 }

@@ -4,11 +4,12 @@ import (
 	"unsafe"
 
 	"github.com/seed-c851cfd2/moec/codegen/plan/layout"
+	"github.com/seed-c851cfd2/moec/runtime/cpu/act"
 )
 
 // productFunc is a kernel of product_amd64.s; see gen/product.go. The last three words are
 // room for it.
-type productFunc func(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, _, _, _ int)
+type productFunc func(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, after int, mask uint, tiles int, next *float32, _, _, _ int)
 
 // products are the kernels by rows less one, for a half panel and a whole one.
 var products = [maxRows][2]productFunc{
@@ -39,9 +40,14 @@ func (k *Kernels) tiles(p *product) bool {
 	if p.bias != nil {
 		bias = &p.bias[:p.width][0]
 	}
-	relu := 0
-	if p.relu {
-		relu = 1
+	after := 0
+	switch p.after {
+	case act.Relu:
+		after = 1
+	case act.Relu6:
+		after = 2
+	case act.HardSwish:
+		after = 3
 	}
 	n := len(p.index)
 	// Few pixels are more tiles than need be: each fetches a part of the next weights.
@@ -72,7 +78,7 @@ func (k *Kernels) tiles(p *product) bool {
 			residual = &p.residual[at*p.ystride]
 		}
 		products[t[0]-1][half](&p.x[0], 4*p.stride, &p.index[at], unsafe.SliceData(p.spans), len(p.spans), &p.b[0],
-			&p.y[at*p.ystride], 4*p.ystride, bias, residual, relu, mask, t[1], next, 0, 0, 0)
+			&p.y[at*p.ystride], 4*p.ystride, bias, residual, after, mask, t[1], next, 0, 0, 0)
 		at += t[0] * t[1]
 	}
 	return true
@@ -81,73 +87,73 @@ func (k *Kernels) tiles(p *product) bool {
 // The kernels; see gen.
 
 //go:noescape
-func product1x16(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+func product1x16(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, after int, mask uint, tiles int, next *float32, span, left, end int)
 
 //go:noescape
-func product1x32(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+func product1x32(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, after int, mask uint, tiles int, next *float32, span, left, end int)
 
 //go:noescape
-func product2x16(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+func product2x16(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, after int, mask uint, tiles int, next *float32, span, left, end int)
 
 //go:noescape
-func product2x32(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+func product2x32(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, after int, mask uint, tiles int, next *float32, span, left, end int)
 
 //go:noescape
-func product3x16(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+func product3x16(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, after int, mask uint, tiles int, next *float32, span, left, end int)
 
 //go:noescape
-func product3x32(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+func product3x32(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, after int, mask uint, tiles int, next *float32, span, left, end int)
 
 //go:noescape
-func product4x16(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+func product4x16(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, after int, mask uint, tiles int, next *float32, span, left, end int)
 
 //go:noescape
-func product4x32(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+func product4x32(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, after int, mask uint, tiles int, next *float32, span, left, end int)
 
 //go:noescape
-func product5x16(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+func product5x16(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, after int, mask uint, tiles int, next *float32, span, left, end int)
 
 //go:noescape
-func product5x32(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+func product5x32(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, after int, mask uint, tiles int, next *float32, span, left, end int)
 
 //go:noescape
-func product6x16(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+func product6x16(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, after int, mask uint, tiles int, next *float32, span, left, end int)
 
 //go:noescape
-func product6x32(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+func product6x32(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, after int, mask uint, tiles int, next *float32, span, left, end int)
 
 //go:noescape
-func product7x16(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+func product7x16(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, after int, mask uint, tiles int, next *float32, span, left, end int)
 
 //go:noescape
-func product7x32(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+func product7x32(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, after int, mask uint, tiles int, next *float32, span, left, end int)
 
 //go:noescape
-func product8x16(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+func product8x16(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, after int, mask uint, tiles int, next *float32, span, left, end int)
 
 //go:noescape
-func product8x32(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+func product8x32(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, after int, mask uint, tiles int, next *float32, span, left, end int)
 
 //go:noescape
-func product9x16(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+func product9x16(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, after int, mask uint, tiles int, next *float32, span, left, end int)
 
 //go:noescape
-func product9x32(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+func product9x32(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, after int, mask uint, tiles int, next *float32, span, left, end int)
 
 //go:noescape
-func product10x16(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+func product10x16(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, after int, mask uint, tiles int, next *float32, span, left, end int)
 
 //go:noescape
-func product10x32(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+func product10x32(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, after int, mask uint, tiles int, next *float32, span, left, end int)
 
 //go:noescape
-func product11x16(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+func product11x16(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, after int, mask uint, tiles int, next *float32, span, left, end int)
 
 //go:noescape
-func product11x32(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+func product11x32(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, after int, mask uint, tiles int, next *float32, span, left, end int)
 
 //go:noescape
-func product12x16(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+func product12x16(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, after int, mask uint, tiles int, next *float32, span, left, end int)
 
 //go:noescape
-func product12x32(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, relu int, mask uint, tiles int, next *float32, span, left, end int)
+func product12x32(x *float32, stride int, index *int32, spans *span, count int, b *float32, y *float32, ystride int, bias, residual *float32, after int, mask uint, tiles int, next *float32, span, left, end int)

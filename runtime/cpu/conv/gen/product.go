@@ -17,7 +17,8 @@ const maxRows = 12
 //	b        weights, a row of the panel per float
 //	y        first pixel's channels; ystride bytes from pixel to pixel
 //	bias     per channel, or nil: start from y
-//	residual like y, added before relu, or nil
+//	residual like y, added before the activation, or nil
+//	after    1 relu, 2 relu6, 3 hardswish
 //	mask     of the channels, 16 bits per vector
 //	next     weights wanted after these: some of them are fetched into L2 at every step
 func (v *vec) product(vectors, rows int) {
@@ -135,14 +136,42 @@ func (v *vec) product(vectors, rows int) {
 	fn.I("ADDQ AX, R14")
 	fn.I("MOVQ R14, residual+72(FP)")
 	fn.Mark(plain)
-	fn.I("CMPQ relu+80(FP), $0")
-	fn.I("JEQ %s", linear)
-	fn.I("VPXORD Z24, Z24, Z24")
-	for r := range rows {
-		for i := range vectors {
-			fn.I("VMAXPS %s, Z24, %s", acc(r, i), acc(r, i))
+	// NaN stays: it is the second source of VMAXPS and VMINPS.
+	relu6, swish := fn.Label("relu6"), fn.Label("swish")
+	all := func(f func(z string)) {
+		for r := range rows {
+			for i := range vectors {
+				f(acc(r, i))
+			}
 		}
 	}
+	fn.I("MOVQ after+80(FP), R15")
+	fn.I("TESTQ R15, R15")
+	fn.I("JZ %s", linear)
+	fn.I("VPXORD Z24, Z24, Z24")
+	fn.I("CMPQ R15, $2")
+	fn.I("JEQ %s", relu6)
+	fn.I("JGT %s", swish)
+	all(func(z string) { fn.I("VMAXPS %s, Z24, %s", z, z) })
+	fn.I("JMP %s", linear)
+	fn.Mark(relu6)
+	fn.I("VBROADCASTSS %s, Z25", v.f.Bcast(6))
+	all(func(z string) {
+		fn.I("VMAXPS %s, Z24, %s", z, z)
+		fn.I("VMINPS %s, Z25, %s", z, z)
+	})
+	fn.I("JMP %s", linear)
+	fn.Mark(swish)
+	fn.I("VBROADCASTSS %s, Z25", v.f.Bcast(1))
+	fn.I("VBROADCASTSS %s, Z26", v.f.Bcast(1.0/6))
+	fn.I("VBROADCASTSS %s, Z27", v.f.Bcast(0.5))
+	all(func(z string) {
+		fn.I("VMOVAPS Z26, Z28")
+		fn.I("VFMADD213PS Z27, %s, Z28", z)
+		fn.I("VMAXPS Z28, Z24, Z28")
+		fn.I("VMINPS Z28, Z25, Z28")
+		fn.I("VMULPS Z28, %s, %s", z, z)
+	})
 	fn.Mark(linear)
 	fn.I("MOVQ y+48(FP), R14")
 	each("R14", "AX", func(r, i int, at, mask string) { fn.I("VMOVUPS %s, %s, %s", acc(r, i), mask, at) })
