@@ -51,7 +51,8 @@ type Last struct {
 	buf    []float32
 	perBuf int // floats of a worker: the padded strip, then the gathered rows
 	muls   []gemm.Block
-	zero   [layout.NR]float32
+	strip  []int // of each worker: the strip that its memory holds, padded, or -1
+	zero   [2 * layout.NR]float32
 }
 
 // shortStretch: stretches of fewer floats go side by side. At 64 steps a tile's start
@@ -163,16 +164,16 @@ func (v *Last) plan(workers int) {
 	panels := v.groups * ((v.m/v.groups + layout.NR - 1) / layout.NR)
 	v.parts = 1
 	if workers > 1 {
-		// Several tasks for each worker, by strips of 48 pixels or more; with many
-		// weights, which every task reads, by channels out.
-		want := 4 * workers
-		if weights > stripBytes && panels >= 2*workers && v.n*v.area*a.Stride < 1024*workers {
-			v.parts = min(panels/2, 2*workers)
-		}
-		share := (v.n*a.Out*v.parts + want - 1) / want
-		fit = max(1, min(fit, max(share, (47+inner)/inner)))
-		if tasks := v.n * ((a.Out + fit - 1) / fit); v.parts == 1 && tasks < workers {
-			v.parts = max(1, min(panels, (2*workers+tasks-1)/tasks))
+		// Several tasks for each worker: by channels out where there are so many weights
+		// that they should be read once, else by strips of 48 pixels or more.
+		if weights > stripBytes && panels >= 4*workers && v.n*v.area < 1024*workers {
+			v.parts = min(4*workers, panels/2)
+		} else {
+			share := (v.n*a.Out + 4*workers - 1) / (4 * workers)
+			fit = max(1, min(fit, max(share, (47+inner)/inner)))
+			if tasks := v.n * ((a.Out + fit - 1) / fit); tasks < 2*workers {
+				v.parts = max(1, min(panels, (4*workers+tasks-1)/tasks))
+			}
 		}
 	}
 	v.strips = (a.Out + fit - 1) / fit
@@ -250,7 +251,7 @@ func (v *Last) Scratch(workers int) int {
 		return 0
 	}
 	v.plan(workers)
-	v.muls = make([]gemm.Block, workers)
+	v.muls, v.strip = make([]gemm.Block, workers), make([]int, workers)
 	return workers * v.perBuf
 }
 
@@ -261,6 +262,9 @@ func (v *Last) Run(r pool.Runner, scratch []float32) error {
 		return nil
 	}
 	v.buf = scratch
+	for i := range v.strip {
+		v.strip[i] = -1
+	}
 	return r.Run(v.tasks, v)
 }
 
@@ -287,8 +291,11 @@ func (v *Last) Do(i, worker int) {
 	} else {
 		size := v.size[0] * v.size[1] * v.size[2] * v.c
 		x = buf[:images*size]
-		for j := range images {
-			v.pad(x[j*size:(j+1)*size], v.X[(img+j)*in:(img+j+1)*in], r0)
+		if v.strip[worker] != i { // else a task of other channels has left it
+			for j := range images {
+				v.pad(x[j*size:(j+1)*size], v.X[(img+j)*in:(img+j+1)*in], r0)
+			}
+			v.strip[worker] = i
 		}
 		buf = buf[(v.images*size+15)&^15:]
 	}

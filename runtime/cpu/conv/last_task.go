@@ -13,7 +13,7 @@ type lastTask struct {
 	y, residual []float32 // [pixels, M]
 	pixels      int
 	gather      []float32
-	zero        []float32 // a panel's bias where there is none
+	zero        []float32 // two panels' bias where there is none
 	mul         *gemm.Block
 }
 
@@ -79,9 +79,13 @@ func (t *lastTask) pixelTiles(x []float32, g, n0, n1, p0, p1 int) {
 	v, w := t.v, t.v.W[g]
 	mg := v.m / v.groups
 	p := product{x: x, stride: v.c, index: v.index[p0:p1], ystride: v.m}
-	for n := n0; n < n1; n += layout.NR {
+	for n := n0; n < n1; n += p.width {
 		p.width = min(layout.NR, n1-n)
 		p.half = mg-n <= layout.NR/2
+		p.apart = 0
+		if whole := min(2*layout.NR, n1-n); whole > layout.NR && mg-n-layout.NR > layout.NR/2 {
+			p.width, p.apart = whole, layout.NR*w.K
+		}
 		at := p0*v.m + g*mg + n
 		p.y = t.y[at:]
 		for i, b := range v.blocks {

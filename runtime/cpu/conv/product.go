@@ -9,7 +9,7 @@ const maxRows = 12
 // many floats it has.
 type span struct{ at, n int }
 
-// product is one panel of the channels out of some pixels: sums over spans of their
+// product is one panel, or two, of the channels out of some pixels: sums over spans of their
 // windows.
 type product struct {
 	x      []float32
@@ -19,7 +19,8 @@ type product struct {
 
 	b     []float32 // of the panel, from the first row wanted on
 	half  bool      // the panel is half as wide
-	width int       // channels wanted of it
+	apart int       // floats to the next panel where the product is of two, else 0
+	width int       // channels wanted
 
 	y              []float32 // first pixel's first channel
 	ystride        int

@@ -22,8 +22,11 @@ func main() {
 	p := asmgen.New("amd64", "go generate ./runtime/cpu/conv")
 	v := &vec{f: p, wide: true}
 	for rows := 1; rows <= maxRows; rows++ {
-		v.product(1, rows)
-		v.product(2, rows)
+		v.product(1, 1, rows)
+		v.product(1, 2, rows)
+	}
+	for rows := 1; rows <= maxRows/2; rows++ {
+		v.product(2, 2, rows)
 	}
 	if err := p.WriteFile("product_amd64.s"); err != nil {
 		log.Fatal(err)
