@@ -293,7 +293,8 @@ func (l *lastEdit) mean(n *ir.Node) {
 	}
 }
 
-// batchNorm makes one factor and one term per channel of constant statistics.
+// batchNorm makes a convolution of each channel by one number of constant statistics, and
+// takes the Relu behind it.
 func (l *lastEdit) batchNorm(n *ir.Node) {
 	x := n.Inputs[0]
 	a, ok := n.Attrs.(*ops.BatchNormAttrs)
@@ -310,13 +311,26 @@ func (l *lastEdit) batchNorm(n *ir.Node) {
 			return
 		}
 	}
+	rank := x.Type.Rank()
+	if rank < 3 || rank > 5 || len(p[1]) == 0 {
+		return
+	}
 	factor, term := make([]float32, len(p[1])), make([]float32, len(p[1]))
 	for i, scale := range p[1] {
 		k := scale / math.Sqrt(p[4][i]+float64(a.Epsilon))
 		factor[i], term[i] = float32(k), float32(p[2][i]-p[3][i]*k)
 	}
-	f := l.g.NewConst("", tensor.Of(factor, len(factor)))
-	t := l.g.NewConst("", tensor.Of(term, len(term)))
-	y := l.add("Mul", values(l.last[x], f), nodes(n))
-	l.becomes(n, l.add("Add", values(y, t), nodes(n)))
+	c := ops.FuseConv(&ops.ConvAttrs{AutoPad: "NOTSET", Group: int64(len(factor))}, ops.ActNone)
+	c.ChannelsLast = true
+	end := n
+	if l.g.OnlyUse(n.Outputs[0]) && n.Outputs[0].Users()[0].Is("Relu") {
+		end, c.Activation = n.Outputs[0].Users()[0], ops.ActReLU
+	}
+	from := nodes(n)
+	if end != n {
+		from = nodes(n, end)
+	}
+	w := tensor.Of(factor, append([]int{len(factor)}, slices.Repeat([]int{1}, rank-1)...)...)
+	ins := values(l.last[x], l.g.NewConst("", w), l.g.NewConst("", tensor.Of(term, len(term))))
+	l.becomes(end, l.addAttrs(l.g.Op("moec::Conv"), c, ins, from, 1).Outputs[0])
 }

@@ -117,8 +117,8 @@ func (v *Last) inner() int {
 // k of the weights on.
 type block struct{ from, to, k int }
 
-// blockSteps rows of a panel are 28 KB.
-const blockSteps = 224
+// blockSteps rows of two panels are 40 KB; from 96 to 320 it makes no difference.
+const blockSteps = 160
 
 // cutSpans lists the spans of a window, cut into blocks of about equal length.
 func (v *Last) cutSpans() {
@@ -164,15 +164,20 @@ func (v *Last) plan(workers int) {
 	panels := v.groups * ((v.m/v.groups + layout.NR - 1) / layout.NR)
 	v.parts = 1
 	if workers > 1 {
-		// Several tasks for each worker: by channels out where there are so many weights
-		// that they should be read once, else by strips of 48 pixels or more.
-		if weights > stripBytes && panels >= 4*workers && v.n*v.area < 1024*workers {
+		// Several tasks for each worker by strips, which leave a worker's own outputs in
+		// its caches; one where there are many weights, which every strip reads; and by
+		// channels out where that would be few pixels.
+		each := 4
+		if weights > stripBytes {
+			each = 1
+		}
+		if weights > stripBytes && panels >= 4*workers && v.n*v.area < 64*workers {
 			v.parts = min(4*workers, panels/2)
 		} else {
-			share := (v.n*a.Out + 4*workers - 1) / (4 * workers)
+			share := (v.n*a.Out + each*workers - 1) / (each * workers)
 			fit = max(1, min(fit, max(share, (47+inner)/inner)))
-			if tasks := v.n * ((a.Out + fit - 1) / fit); tasks < 2*workers {
-				v.parts = max(1, min(panels, (4*workers+tasks-1)/tasks))
+			if tasks := v.n * ((a.Out + fit - 1) / fit); tasks < workers {
+				v.parts = max(1, min(panels, (2*workers+tasks-1)/tasks))
 			}
 		}
 	}
