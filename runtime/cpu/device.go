@@ -54,6 +54,7 @@ func table() []*Kernel {
 		{Name: "pkm", Bind: bindPKM},
 		{Name: "rotary", Bind: bindRotary},
 		{Name: "norm", Bind: bindNorm},
+		{Name: "instance_norm", Bind: bindInstanceNorm},
 		{Name: "softmax", Bind: bindSoftmax},
 		{Name: "conv", Bind: bindConv},
 		{Name: "conv_last", Bind: bindConvLast},
