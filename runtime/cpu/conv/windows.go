@@ -25,12 +25,16 @@ type Windows struct {
 	act     act.Kind
 	row     int // outputs of a row
 	perTask int // rows
-	workers []windowTask
+	// Rows that hit the image with the same taps are of a class.
+	classOf []int // of each row of an image
+	classes [][]windowRun
 }
 
-// windowTask is what a thread keeps from row to row.
-type windowTask struct {
-	off, woff []int // of the taps at hand, in bytes
+// windowRun is a stretch of a row whose windows hit the image with the same taps.
+type windowRun struct {
+	from, to  int
+	k0        int   // first tap along the row
+	off, woff []int // bytes of each tap from the first one in the image, and in the weights
 }
 
 // NewWindows prepares it for n images of c channels; see NewConv for axes.
@@ -52,16 +56,55 @@ func (v *Windows) Work() int {
 
 func (v *Windows) rows() int { return v.n * v.axes[0].Out * v.axes[1].Out }
 
-// Prepare makes room for a number of workers; Run takes no more.
+// Prepare lists the taps of all windows and cuts the work for a number of workers.
 func (v *Windows) Prepare(workers int) {
-	taps := v.axes[0].Kernel * v.axes[1].Kernel * v.axes[2].Kernel
-	v.workers = make([]windowTask, workers)
-	for i := range v.workers {
-		v.workers[i] = windowTask{off: make([]int, 0, taps), woff: make([]int, 0, taps)}
-	}
 	if workers > 1 {
 		v.perTask = max(1, min(v.perTask, v.rows()/(4*workers)))
 	}
+	a := v.axes
+	seen := map[[4]int]int{}
+	for d := range a[0].Out {
+		for h := range a[1].Out {
+			var taps [4]int
+			taps[0], taps[1] = a[0].inside(d)
+			taps[2], taps[3] = a[1].inside(h)
+			class, ok := seen[taps]
+			if !ok {
+				class = len(v.classes)
+				seen[taps] = class
+				v.classes = append(v.classes, v.runs(taps))
+			}
+			v.classOf = append(v.classOf, class)
+		}
+	}
+}
+
+// runs cuts a row of the class whose taps on the first two axes are taps[0] to taps[1]
+// and taps[2] to taps[3].
+func (v *Windows) runs(taps [4]int) (out []windowRun) {
+	a, w := v.axes, v.axes[2]
+	for i := 0; i < w.Out; {
+		k0, k1 := w.inside(i)
+		r := windowRun{from: i, k0: k0}
+		for i++; i < w.Out; i++ {
+			if l0, l1 := w.inside(i); l0 != k0 || l1 != k1 {
+				break
+			}
+		}
+		r.to = i
+		for d := taps[0]; d < taps[1]; d++ {
+			for h := taps[2]; h < taps[3]; h++ {
+				row := ((d-taps[0])*a[0].Dilation*a[1].In + (h-taps[2])*a[1].Dilation) * w.In
+				tap := (d*a[1].Kernel + h) * w.Kernel
+				for k := k0; k < k1; k++ {
+					r.off = append(r.off, 4*(row+(k-k0)*w.Dilation)*v.c)
+					r.woff = append(r.woff, 4*(tap+k)*v.c)
+				}
+			}
+		}
+		out = append(out, r)
+	}
+	return out
 }
 
 // Run does all windows. It fails only if a task panics.
@@ -73,10 +116,10 @@ func (v *Windows) Run(r pool.Runner) error {
 }
 
 // Do does one task; it is for the pool.
-func (v *Windows) Do(i, worker int) {
+func (v *Windows) Do(i, _ int) {
 	lo, hi := i*v.perTask, min((i+1)*v.perTask, v.rows())
 	for r := lo; r < hi; r++ {
-		v.line(r, &v.workers[worker])
+		v.line(r)
 	}
 	if v.kind == Average {
 		v.divide(lo, hi)
@@ -106,46 +149,20 @@ func (a Axis) inside(i int) (lo, hi int) {
 }
 
 // line makes row r of all images' rows.
-func (v *Windows) line(r int, t *windowTask) {
-	a := v.axes
+func (v *Windows) line(r int) {
+	a, w := v.axes, v.axes[2]
 	d, h, img := r/a[1].Out%a[0].Out, r%a[1].Out, r/a[1].Out/a[0].Out
-	d0, d1 := a[0].inside(d)
-	h0, h1 := a[1].inside(h)
-	w := a[2]
-	// Windows w0 to w1 lie inside the image along the row.
-	w0 := min(w.Out, max(0, (w.Pad+w.Stride-1)/w.Stride))
-	w1 := w0
-	if rest := w.In - 1 - (w.Kernel-1)*w.Dilation + w.Pad; rest >= 0 {
-		w1 = max(w0, min(w.Out, rest/w.Stride+1))
-	}
-	x := v.X[img*a[0].In*a[1].In*w.In*v.c:]
+	d0, _ := a[0].inside(d)
+	h0, _ := a[1].inside(h)
+	id, ih := d*a[0].Stride-a[0].Pad+d0*a[0].Dilation, h*a[1].Stride-a[1].Pad+h0*a[1].Dilation
+	row := ((img*a[0].In+id)*a[1].In + ih) * w.In
 	y := v.Y[r*v.row*v.c : (r+1)*v.row*v.c]
-	take := func(from, to, k0, k1 int) {
-		t.off, t.woff = t.off[:0], t.woff[:0]
-		for kd := d0; kd < d1; kd++ {
-			id := d*a[0].Stride - a[0].Pad + kd*a[0].Dilation
-			for kh := h0; kh < h1; kh++ {
-				ih := h*a[1].Stride - a[1].Pad + kh*a[1].Dilation
-				at := (id*a[1].In+ih)*w.In + from*w.Stride - w.Pad
-				tap := (kd*a[1].Kernel + kh) * w.Kernel
-				for k := k0; k < k1; k++ {
-					t.off = append(t.off, 4*(at+k*w.Dilation)*v.c)
-					t.woff = append(t.woff, 4*(tap+k)*v.c)
-				}
-			}
+	for _, t := range v.classes[v.classOf[d*a[1].Out+h]] {
+		var x []float32
+		if len(t.off) > 0 {
+			x = v.X[(row+t.from*w.Stride-w.Pad+t.k0*w.Dilation)*v.c:]
 		}
-		v.kernels.fold(v.kind, y[from*v.c:to*v.c], v.c, x, w.Stride*v.c, t.off, v.W, t.woff, v.Bias)
-	}
-	for i := range w0 {
-		k0, k1 := w.inside(i)
-		take(i, i+1, k0, k1)
-	}
-	if w0 < w1 {
-		take(w0, w1, 0, w.Kernel)
-	}
-	for i := w1; i < w.Out; i++ {
-		k0, k1 := w.inside(i)
-		take(i, i+1, k0, k1)
+		v.kernels.fold(v.kind, y[t.from*v.c:t.to*v.c], v.c, x, w.Stride*v.c, t.off, v.W, t.woff, v.Bias)
 	}
 }
 
@@ -164,7 +181,7 @@ func (v *Windows) divide(lo, hi int) {
 
 // fold folds windows side by side, channel by channel: y are len(y)/c pixels of c
 // channels, off and woff the byte offsets of the first window's taps in x and of their
-// weights in w, step the elements from one window to the next.
+// weights in w, both ascending, step the elements from one window to the next.
 func (k *Kernels) fold(kind Kind, y []float32, c int, x []float32, step int, off []int, w []float32, woff []int, bias []float32) {
 	start := float32(0)
 	if kind == Max {
@@ -204,10 +221,10 @@ func (k *Kernels) fold(kind Kind, y []float32, c int, x []float32, step int, off
 
 // reachWindows checks what the assembly does not.
 func reachWindows(c, pixels int, x []float32, step int, off []int, w []float32, woff []int, bias []float32) {
-	for i, o := range off {
-		_ = x[o/4 : o/4+(pixels-1)*step+c]
+	if last := len(off) - 1; last >= 0 {
+		_ = x[off[last]/4 : off[last]/4+(pixels-1)*step+c]
 		if w != nil {
-			_ = w[woff[i]/4 : woff[i]/4+c]
+			_ = w[woff[last]/4 : woff[last]/4+c]
 		}
 	}
 	if bias != nil {
