@@ -55,7 +55,7 @@ func bindConvLast(b *Binding) (Bound, error) {
 	if v.W, err = layout.Unstack(layout.F32, b.Consts[1].Bytes(), l.groups, depth, l.m/l.groups); err != nil {
 		return Bound{}, err
 	}
-	r := b.runner(v.Work())
+	r := b.runner(v.Work() / 4) // 10 us: a dispatch takes 1 to 5
 	need := v.Scratch(r.Workers())
 	return Bound{Scratch: 4 * need, Run: func(c *Call) error {
 		v.X, v.Y = tensor.Data[float32](c.Ins[0]), tensor.Data[float32](c.Outs[0])
