@@ -29,8 +29,8 @@ type Choice struct {
 	// Pack are the constant inputs that only the launches read, as they read them.
 	Pack map[int]*plan.Const
 
-	declined bool // on the host for want of a kernel
-	order string // how sums are added, where a node's kernels differ in it: for variants
+	declined bool   // on the host for want of a kernel
+	order    string // how sums are added, where a node's kernels differ in it: for variants
 }
 
 // Variant is other launches, for the sizes that its condition names; see plan.Variant.
