@@ -21,6 +21,7 @@ ap.add_argument("--precisions", default="f32,bf16,int8")
 ap.add_argument("--rounds", type=int, default=5)
 ap.add_argument("--seconds", type=float, default=0.5)
 ap.add_argument("--moec", default="./moec")
+ap.add_argument("--moec-model", help="the file that moec runs instead of MODEL, such as MODEL converted to a sparse one")
 ap.add_argument("--vocab", type=int, default=30000)
 ap.add_argument("--json", help="append one JSON line per row to this file")
 args = ap.parse_args()
@@ -79,7 +80,7 @@ def openvino(path, threads, feeds, precision):
 def moec(precision, threads, feeds):
     art = os.path.join(work, precision + ".moec")
     if not os.path.exists(art):
-        subprocess.run([args.moec, "compile", args.model, "-o", art, "--precision", precision, "--no-parity", "-q"], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([args.moec, "compile", args.moec_model or args.model, "-o", art, "--precision", precision, "--no-parity", "-q"], check=True, stdout=subprocess.DEVNULL)
     cmd = [args.moec, "bench", art, "--threads", str(threads), "--seconds", str(args.seconds), "--json"]
     for k, v in feeds.items():
         f = os.path.join(work, f"{k}_{'x'.join(map(str, v.shape))}.npy")
