@@ -58,6 +58,12 @@ type Gemm struct {
 	Epilogue Program
 	Extra    []Matrix
 	Tile     Tile // zero: chosen from the shape
+	// Parts above 1 stands for so many products of the same A: B holds as many weights of one size, one after the
+	// other, each with an output c1, c2, ... of its own and with its own columns in the extra matrices that repeat
+	// over rows (biases).
+	Parts int
+	// Norm normalises the finished rows of C, which then are whole rows of N contiguous elements.
+	Norm *RowNorm
 
 	conv  *Conv      // B is the image of a convolution
 	pairs *pairTable // A is computed from two tables
@@ -74,7 +80,25 @@ func (g Gemm) Pack() (*Pack, error) {
 	if !okK || !okN || !okR || !okC {
 		return nil, fmt.Errorf("ptx: gemm: a weight needs constant sizes, got %v x %v", g.K, g.N)
 	}
-	return packMatrix(g.B.DType, int(k), int(n), int(rs), int(cs)), nil
+	p := packMatrix(g.B.DType, int(k), int(n), int(rs), int(cs))
+	if g.Parts > 1 {
+		return p.times(g.Parts), nil
+	}
+	return p, nil
+}
+
+// times is the layout of n weights of one size, one after the other.
+func (p *Pack) times(n int) *Pack {
+	one := *p
+	p.Layout, p.Elems, p.source = fmt.Sprintf("%d of %s", n, one.Layout), n*one.Elems, n*one.source
+	p.order = func(i int) int {
+		j := one.order(i % one.Elems)
+		if j >= 0 {
+			j += i / one.Elems * one.source
+		}
+		return j
+	}
+	return p
 }
 
 func roundUp(n, to int) int { return (n + to - 1) / to * to }
@@ -152,6 +176,18 @@ func (g *Gemm) check() error {
 	if g.Epilogue.usesCoord() {
 		return fmt.Errorf("ptx: gemm: an epilogue has no coordinates")
 	}
+	if g.Parts > 1 && (!g.Weight || len(g.Batch) > 0 || g.Norm != nil) {
+		return fmt.Errorf("ptx: gemm: several products of one matrix take weights, no batch and no norm")
+	}
+	if g.Norm != nil {
+		n, ok := g.N.Const()
+		if !ok || n < 1 || len(g.Batch) > 0 || !g.C.Row.Equal(g.N) || !g.C.Col.Is(1) || !g.C.Offset.Is(0) {
+			return fmt.Errorf("ptx: gemm: a norm takes contiguous rows of known length, got %v", g.N)
+		}
+		if err := g.Norm.check(); err != nil {
+			return err
+		}
+	}
 	if g.Tile == (Tile{}) {
 		g.Tile = chooseTile(g)
 	}
@@ -180,7 +216,8 @@ func chooseTile(g *Gemm) Tile {
 	return Tile{128, 128, k, 4, 2, 3}
 }
 
-// Kernel writes the kernel. Buffers are a, b, extra1, extra2, ..., c.
+// Kernel writes the kernel. Buffers are a, b, extra1, extra2, ..., [gamma, beta], c (or c1, c2, ...), and with a norm y
+// and, where several blocks finish a row, arrivals: one i32 per tile of rows, zero before and after.
 func (g Gemm) Kernel() (*Kernel, error) {
 	if err := g.check(); err != nil {
 		return nil, err
@@ -193,7 +230,7 @@ func (g Gemm) Kernel() (*Kernel, error) {
 	w := &gemmKernel{builder: newKernel(name, t.threads()), Gemm: g}
 	w.doc("%s: C[%v,%v] = A[.,%v] B, %s, tile %s", name, g.M, g.N, g.K, g.Math, t)
 	batch := Elems(g.Batch)
-	w.k.Grid = [3]Expr{g.M.CeilDiv(t.M), g.N.CeilDiv(t.N), batch}
+	w.k.Grid = [3]Expr{g.M.CeilDiv(t.M), g.N.CeilDiv(t.N), batch.MulN(max(1, g.Parts))}
 	w.k.Limits = g.limits()
 	if t.threads() <= 128 || w.k.Limits.Registers <= 128 {
 		// For small blocks: without it ptxas aims at more of them and spills a few bytes.
@@ -224,7 +261,8 @@ func (g Gemm) limits() Limits {
 
 func (g Gemm) cost(batch Expr) Cost {
 	mn := g.M.Mul(g.N)
-	c := Cost{FLOPs: mn.Mul(g.K).MulN(2).Mul(batch)}
+	parts := N(max(1, g.Parts))
+	c := Cost{FLOPs: mn.Mul(g.K).MulN(2).Mul(batch).Mul(parts)}
 	add := func(m Matrix, dt tensor.DType, rows, cols Expr) {
 		n := N(dt.Size())
 		if !m.Row.Is(0) {
@@ -241,10 +279,14 @@ func (g Gemm) cost(batch Expr) Cost {
 		c.Bytes = c.Bytes.Add(n)
 	}
 	add(g.A, g.A.DType, g.M, g.K)
-	add(g.B, g.B.DType, g.K, g.N)
-	add(g.C, g.C.DType, g.M, g.N)
+	add(g.B, g.B.DType, g.K, g.N.Mul(parts))
+	add(g.C, g.C.DType, g.M, g.N.Mul(parts))
 	for i, m := range g.Extra {
-		add(m, g.Epilogue.Inputs[i+1], g.M, g.N)
+		add(m, g.Epilogue.Inputs[i+1], g.M, g.N.Mul(parts))
+	}
+	if g.Norm != nil { // C comes back from L2
+		add(g.C, g.C.DType, g.M, g.N)
+		c.FLOPs = c.FLOPs.Add(mn.MulN(8))
 	}
 	return c
 }
@@ -269,7 +311,29 @@ func (w *gemmKernel) write() {
 	for i := range w.Extra {
 		extra = append(extra, w.buffer(fmt.Sprintf("extra%d", i+1), w.Epilogue.Inputs[i+1], Read))
 	}
-	cPtr := w.buffer("c", w.Epilogue.Outputs[0].DType, Write)
+	out := w.Epilogue.Outputs[0].DType
+	var norm normBuffers
+	var arrivals asm.U64
+	if w.Norm != nil {
+		norm = w.normInputs(w.Norm)
+	}
+	var cPtr asm.U64
+	switch {
+	case w.Parts > 1:
+		var parts []asm.U64
+		for i := range w.Parts {
+			parts = append(parts, w.buffer(fmt.Sprintf("c%d", i+1), out, Write))
+		}
+		cPtr = w.part(parts, &bPtr, extra)
+	case w.Norm != nil:
+		cPtr = w.buffer("c", out, ReadWrite)
+		norm.y = w.buffer("y", out, Write)
+		if w.tilesN() > 1 {
+			arrivals = w.buffer("arrivals", tensor.I32, ReadWrite)
+		}
+	default:
+		cPtr = w.buffer("c", out, Write)
+	}
 	w.m, w.n = w.dim(w.M), w.dim(w.N)
 	k := w.dim(w.K)
 	w.Comment("this block's tile of the output and its batch")
@@ -312,6 +376,66 @@ func (w *gemmKernel) write() {
 		func(_, from asm.U32) { w.multiply(from, from.AddI(sizeA), opA.pitch, opB) })
 	w.Comment("epilogue")
 	w.columns(func(col, width int, each func(func(int, []asm.F32))) { w.epi.column(col, width, t.N, each) })
+	if w.Norm != nil {
+		w.normRows(row, cPtr, norm, arrivals)
+	}
+}
+
+// part moves the pointers to the block's own product and returns its output.
+func (w *gemmKernel) part(outs []asm.U64, b *asm.U64, extra []asm.U64) asm.U64 {
+	w.Comment("this block's product")
+	p, _ := w.Pack()
+	n, _ := w.N.Const()
+	z := w.BlockZ()
+	*b = b.AtMul(z, w.Const(p.Elems/w.Parts), p.DType.Size())
+	for i, m := range w.Extra {
+		if m.Row.Is(0) {
+			extra[i] = extra[i].AtMul(z, w.Const(int(n)), w.Epilogue.Inputs[i+1].Size())
+		}
+	}
+	out := outs[0]
+	for i, c := range outs[1:] {
+		out = z.EqI(i+1).SelU64(c, out)
+	}
+	return out
+}
+
+// tilesN is the number of blocks that finish a row between them.
+func (w *gemmKernel) tilesN() int {
+	n, _ := w.N.Const()
+	return (int(n) + w.Tile.N - 1) / w.Tile.N
+}
+
+// normRows normalises the rows of the block's tile, once all of their columns are there.
+func (w *gemmKernel) normRows(first asm.U32, c asm.U64, p normBuffers, arrivals asm.U64) {
+	n, _ := w.N.Const()
+	d, warps := int(n), w.Tile.threads()/asm.WarpSize
+	end := first.AddI(w.Tile.M).Min(w.m).As("end_row")
+	batch := min(w.Norm.batch(d), max(1, w.Tile.M/warps))
+	rows := func() {
+		w.Comment("each warp normalises %d rows at a time", batch)
+		w.For("norm_row", w.Warp().MadI(batch, first), end, warps*batch, func(r asm.U32) {
+			at, live := make([]asm.U32, batch), make([]asm.Pred, batch)
+			for i := range at {
+				at[i], live[i] = r.AddI(i).Min(end.AddI(-1)), r.AddI(i).Lt(end)
+			}
+			w.normalise(w.Norm, d, w.Epilogue.Outputs[0].DType, c, p, at, live)
+		})
+	}
+	w.Comment("norm: the block's columns are stored")
+	w.Barrier()
+	if w.tilesN() == 1 {
+		rows()
+		return
+	}
+	flag := w.Shared("before", 4, 4)
+	w.If(w.Tid().EqI(0), func() { flag.StsU32(0, arrivals.At(w.BlockX(), 4).AtomicAdd(0, w.Const(1))) })
+	w.Barrier()
+	w.Comment("the last block of these rows has all of their columns")
+	w.If(flag.LdsU32(0).EqI(w.tilesN()-1), func() {
+		w.If(w.Tid().EqI(0), func() { arrivals.At(w.BlockX(), 4).StU32(0, w.Const(0)) }) // ready for the next run
+		rows()
+	})
 }
 
 // operandA plans the copies of A: always k-contiguous in shared memory.

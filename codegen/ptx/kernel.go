@@ -13,6 +13,7 @@ package ptx
 import (
 	"fmt"
 	"hash/fnv"
+	"slices"
 
 	"github.com/seed-c851cfd2/moec/codegen/ptx/asm"
 	"github.com/seed-c851cfd2/moec/ir/tensor"
@@ -64,6 +65,12 @@ type Kernel struct {
 	Params        []Param
 	Limits        Limits
 	Cost          Cost
+}
+
+// counts reports a kernel whose blocks count who has finished the rows of a tile: one i32 per block along the grid's
+// first index.
+func (k *Kernel) counts() bool {
+	return slices.ContainsFunc(k.Params, func(p Param) bool { return p.Name == "arrivals" })
 }
 
 // builder is a kernel being written.

@@ -100,7 +100,15 @@ func runMLP(t *testing.T, s MLP, tokens int, tol float64, keep func(w2 []float32
 	if keep != nil {
 		k = keep(in["w2"])
 	}
+	var gamma, beta []float32
+	if s.Norm != nil {
+		gamma, beta = normParams(t, s.Norm, s.Dv, bytes)
+	}
 	out := run(t, op, map[string]int64{"T": int64(tokens)}, bytes)
+	if s.Norm != nil {
+		checkNorm(t, s.Norm, s.Dv, s.DType, out, mlpEval(s, tokens, in, k), gamma, beta, tol)
+		return
+	}
 	near(t, "y", unpack(s.DType, out["y"]), mlpEval(s, tokens, in, k), tol)
 }
 
