@@ -61,6 +61,9 @@ func (d *deviceFunc) expr(e expr.Expr) string {
 // launches puts a choice's launches into its step.
 func (d *deviceFunc) launches(st *plan.Step, c *cuda.Choice) {
 	st.Temps = c.Temps
+	for _, v := range c.Also {
+		st.Also = append(st.Also, d.value(v))
+	}
 	for _, t := range c.Temps {
 		if e, err := expr.Parse(t.Bytes); err == nil {
 			d.expr(e)

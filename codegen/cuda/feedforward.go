@@ -123,16 +123,19 @@ func (p *parameters) shape(i int) []int {
 }
 
 // mlp is a dense, gated or top-K MLP.
-func (l *Lowering) mlp(n *ir.Node) (*Choice, error) {
+func (l *Lowering) mlp(n *ir.Node) (*Choice, error) { return l.mlpThen(n, nil) }
+
+// mlpThen is an MLP with what follows it.
+func (l *Lowering) mlpThen(n *ir.Node, t *tail) (*Choice, error) {
 	if err := allF32(n); err != nil {
 		return nil, err
 	}
 	c := &Choice{Kernel: plan.KernelLaunch, Pack: map[int]*plan.Const{}}
 	p := &parameters{l: l, n: n, c: c}
-	x, y := n.Inputs[0], n.Outputs[0]
+	x := n.Inputs[0]
 	d := l.dims.of(x)
 	s := ptx.MLP{Tokens: ptx.Elems(d[:len(d)-1]), DType: l.float, Math: l.math}
-	src := sources{operands: map[string]Operand{"y": {Value: y}}, numbers: map[string][]float32{}}
+	src := sources{operands: map[string]Operand{"y": {Value: n.Outputs[0]}}, numbers: map[string][]float32{}}
 	add := func(name string, i int) bool {
 		v := p.data(i)
 		if v != nil {
@@ -177,6 +180,9 @@ func (l *Lowering) mlp(n *ir.Node) (*Choice, error) {
 		return nil, err
 	}
 	src.operands["x"] = o
+	if s.Norm, s.Residual, err = l.tailOperands(t, src, "residual"); err != nil {
+		return nil, err
+	}
 	pl := l.planner
 	pl.Tokens = l.dims.estimate(s.Tokens)
 	op, err := pl.MLP(s)
@@ -203,7 +209,10 @@ func rowNorms(w []float32, rows, cols int) []float32 {
 }
 
 // moe is a mixture of experts at inference. A shared expert is an MLP whose output the mixture adds to.
-func (l *Lowering) moe(n *ir.Node) (*Choice, error) {
+func (l *Lowering) moe(n *ir.Node) (*Choice, error) { return l.moeThen(n, nil) }
+
+// moeThen is a mixture with what follows it.
+func (l *Lowering) moeThen(n *ir.Node, t *tail) (*Choice, error) {
 	if err := allF32(&ir.Node{Op: n.Op, Inputs: n.Inputs, Outputs: n.Outputs[:1]}); err != nil {
 		return nil, err
 	}
@@ -290,10 +299,18 @@ func (l *Lowering) moe(n *ir.Node) (*Choice, error) {
 		}
 		src.operands[name] = o
 	}
+	var err error
+	if s.Norm, s.Base, err = l.tailOperands(t, src, "base"); err != nil {
+		return nil, err
+	}
 	pl := l.planner
 	pl.Tokens = l.dims.estimate(s.Tokens)
 	if input(n, ops.MoEInSharedW1) != nil {
-		shared, err := l.sharedExpert(p, s, src.operands["x"], pl)
+		var residual *Operand
+		if o, ok := src.operands["base"]; ok {
+			residual = &o
+		}
+		shared, err := l.sharedExpert(p, s, src.operands["x"], residual, pl)
 		if err != nil {
 			return nil, err
 		}
@@ -315,12 +332,15 @@ func (l *Lowering) moe(n *ir.Node) (*Choice, error) {
 	return c, l.addOp(c, n, op, src)
 }
 
-// sharedExpert adds the launches of the expert that every token has; its output is a temporary.
-func (l *Lowering) sharedExpert(p *parameters, m ptx.MoE, x Operand, pl ptx.Planner) (Operand, error) {
+// sharedExpert adds the launches of the expert that every token has; its output, with the residual, is a temporary.
+func (l *Lowering) sharedExpert(p *parameters, m ptx.MoE, x Operand, residual *Operand, pl ptx.Planner) (Operand, error) {
 	s := ptx.MLP{Tokens: m.Tokens, DType: m.DType, Math: m.Math, Activation: m.Activation, D: m.D, Dv: m.Dv}
 	out := Operand{Temp: len(p.c.Temps)}
 	p.c.Temps = append(p.c.Temps, plan.Temp{Bytes: s.Tokens.MulN(s.Dv * s.DType.Size()).String()})
 	src := sources{operands: map[string]Operand{"x": x, "y": out}, numbers: map[string][]float32{}}
+	if residual != nil {
+		s.Residual, src.operands["residual"] = true, *residual
+	}
 	add := func(name string, i int) bool {
 		v := p.data(i)
 		if v != nil {

@@ -78,8 +78,16 @@ func (l *Lowering) present(n *ir.Node, i int) bool {
 	return i < len(n.Outputs) && n.Outputs[i] != nil && (len(n.Outputs[i].Users()) > 0 || l.g.IsOutput(n.Outputs[i]))
 }
 
-// linear is one product with its epilogue.
+// linear is one product with its epilogue, or several of the same input in one launch.
 func (l *Lowering) linear(n *ir.Node) (*Choice, error) {
+	if parts := l.siblings(n); len(parts) > 1 {
+		return l.parts(n, parts)
+	}
+	return l.product(n, nil)
+}
+
+// product is a product with its epilogue and, when t is there, with what follows it.
+func (l *Lowering) product(n *ir.Node, t *tail) (*Choice, error) {
 	x, w := n.Inputs[0], n.Inputs[1]
 	if err := allF32(n); err != nil {
 		return nil, err
@@ -112,7 +120,7 @@ func (l *Lowering) linear(n *ir.Node) (*Choice, error) {
 	args = append(args, weight)
 	var p ptx.Program
 	v := p.In(tensor.F32)
-	bias, residual := -1, -1
+	bias := -1
 	if b := input(n, 2); b != nil {
 		bias = p.In(l.float)
 		g.Extra = append(g.Extra, ptx.Matrix{DType: l.float, Row: ptx.N(0), Col: ptx.N(1)})
@@ -121,12 +129,16 @@ func (l *Lowering) linear(n *ir.Node) (*Choice, error) {
 			return nil, err
 		}
 	}
-	if r := input(n, 3); r != nil {
+	var residuals []int
+	for _, r := range []*ir.Value{input(n, 3), t.residual()} {
+		if r == nil {
+			continue
+		}
 		rd, yd := l.dims.of(r), l.dims.of(n.Outputs[0])
 		if !ptx.Elems(rd).Equal(ptx.Elems(yd)) {
 			return nil, decline("a residual that is broadcast")
 		}
-		residual = p.In(l.float)
+		residuals = append(residuals, p.In(l.float))
 		g.Extra = append(g.Extra, ptx.Matrix{DType: l.float, Row: cols, Col: ptx.N(1)})
 		if args, err = l.more(args, r); err != nil {
 			return nil, err
@@ -139,11 +151,14 @@ func (l *Lowering) linear(n *ir.Node) (*Choice, error) {
 	if !ok {
 		return nil, decline("no kernel function for activation %q", act)
 	}
-	if residual >= 0 {
-		v = p.Do("add", v, residual)
+	for _, r := range residuals {
+		v = p.Do("add", v, r)
 	}
 	p.Out(v, l.float)
 	g.Epilogue = p
+	if t != nil {
+		return c, l.normProduct(&g, t, c, args)
+	}
 	note := l.tile(&g, ptx.N(1))
 	kern, err := g.Kernel()
 	if err != nil {

@@ -24,6 +24,8 @@ type Choice struct {
 	Note     string
 	Launches []Launch
 	Temps    []plan.Temp
+	// Also are the outputs of other nodes that the launches leave in memory.
+	Also []*ir.Value
 	// Pack are the constant inputs that only the launches read, as they read them.
 	Pack map[int]*plan.Const
 }
@@ -54,6 +56,7 @@ type Lowering struct {
 	open    map[*ir.Value]bool // of a shape that data decides
 	read    map[*ir.Value]bool // values that something needs in memory
 	choices map[*ir.Node]*Choice
+	at      map[*ir.Node]int // positions in the graph's order
 	stored  map[storedKey]*plan.Const
 }
 
@@ -73,7 +76,7 @@ func Lower(g *ir.Graph, t plan.Target) (*Lowering, error) {
 	}
 	l := &Lowering{
 		g: g, planner: ptx.Planner{GPU: gpu}, target: t, host: map[*ir.Value]bool{}, open: map[*ir.Value]bool{}, read: map[*ir.Value]bool{},
-		choices: map[*ir.Node]*Choice{}, stored: map[storedKey]*plan.Const{},
+		choices: map[*ir.Node]*Choice{}, at: map[*ir.Node]int{}, stored: map[storedKey]*plan.Const{},
 	}
 	switch t.Precision {
 	case "", "f32":
@@ -86,6 +89,9 @@ func Lower(g *ir.Graph, t plan.Target) (*Lowering, error) {
 		return nil, fmt.Errorf("no CUDA programs at precision %q; choose f32, bf16 or f16", t.Precision)
 	}
 	l.float = t.Stored(tensor.F32)
+	for i, n := range g.Nodes {
+		l.at[n] = i
+	}
 	l.dims = newSymbols(g)
 	l.settle()
 	rules := rules()

@@ -232,8 +232,8 @@ func (g Gemm) Kernel() (*Kernel, error) {
 	batch := Elems(g.Batch)
 	w.k.Grid = [3]Expr{g.M.CeilDiv(t.M), g.N.CeilDiv(t.N), batch.MulN(max(1, g.Parts))}
 	w.k.Limits = g.limits()
-	if t.threads() <= 128 || w.k.Limits.Registers <= 128 {
-		// For small blocks: without it ptxas aims at more of them and spills a few bytes.
+	if t.threads() <= 128 || w.k.Limits.Registers <= 128 || g.Norm != nil && t.M <= 64 {
+		// For small blocks and norms: without it ptxas aims at more of them and spills a few bytes.
 		// For large ones: two per multiprocessor hide each other's barriers.
 		w.MinBlocks(2)
 	}

@@ -67,10 +67,10 @@ type Kernel struct {
 	Cost          Cost
 }
 
-// counts reports a kernel whose blocks count who has finished the rows of a tile: one i32 per block along the grid's
-// first index.
-func (k *Kernel) counts() bool {
-	return slices.ContainsFunc(k.Params, func(p Param) bool { return p.Name == "arrivals" })
+// Counters is the number of i32 counters, zero before and after, by which the blocks of a product tell who finishes the
+// rows of a tile; none where one block does.
+func (k *Kernel) Counters() (n Expr, ok bool) {
+	return k.Grid[0], slices.ContainsFunc(k.Params, func(p Param) bool { return p.Name == "arrivals" })
 }
 
 // builder is a kernel being written.

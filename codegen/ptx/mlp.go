@@ -98,8 +98,8 @@ func (s MLP) Op() (*Op, error) {
 			args = append(args, "beta")
 		}
 		args = append(args, "sum", c)
-		if kern.counts() {
-			add("arrivals", State, tensor.I32, kern.Grid[0], nil)
+		if n, ok := kern.Counters(); ok {
+			add("arrivals", State, tensor.I32, n, nil)
 			args = append(args, "arrivals")
 		}
 		op.Launches = append(op.Launches, Launch{kern, args})

@@ -1,6 +1,7 @@
 package ptx
 
 import (
+	"errors"
 	"fmt"
 	"math"
 )
@@ -34,29 +35,35 @@ func tilesFor(m Math) []Tile {
 // Gemm chooses the tile of a product of m x n x k, batch times. The time of a tile count that does not fill the
 // last wave is rounded up to whole waves.
 func (p Planner) Gemm(kind Math, batch, m, n, k int) (Tile, string, Bound) {
-	es := 4.0
-	if kind == Tensor16 {
-		es = 2
-	}
 	var best Tile
 	var bestTime, bestWork float64
 	var bestBound Bound
 	for _, t := range tilesFor(kind) {
-		blocks := ceilDiv(float64(m), float64(t.M)) * ceilDiv(float64(n), float64(t.N)) * float64(batch)
-		resident := float64(p.GPU.SMs)
-		waves := math.Ceil(blocks / resident)
-		perSM := p.GPU.peak(kind) / resident * tileShare(t.M, t.N)
-		compute := waves * 2 * float64(t.M) * float64(t.N) * float64(k) / perSM
-		l2 := blocks * float64(t.M+t.N) * float64(k) * es
-		bytes := float64(batch) * (float64(m)*float64(k) + float64(k)*float64(n) + float64(m)*float64(n)) * es
-		b := p.GPU.bound(kind, 2*float64(batch)*float64(m)*float64(n)*float64(k), bytes, l2, 1)
-		time := max(compute*1e6, b.MemoryT, b.L2)
+		time, compute, b := p.gemmTime(kind, t, batch, m, n, k)
 		// Where memory decides, the tile that computes least.
 		if best == (Tile{}) || time < bestTime || time == bestTime && compute < bestWork {
 			best, bestTime, bestWork, bestBound = t, time, compute, b
 		}
 	}
 	return best, fmt.Sprintf("tile %s: %s us by the model at %d rows", best, short(bestTime), m), bestBound
+}
+
+// gemmTime is the model's time of a product by tiles of one shape, the part of it that is arithmetic, both in us, and the
+// bound.
+func (p Planner) gemmTime(kind Math, t Tile, batch, m, n, k int) (time, compute float64, b Bound) {
+	es := 4.0
+	if kind == Tensor16 {
+		es = 2
+	}
+	blocks := ceilDiv(float64(m), float64(t.M)) * ceilDiv(float64(n), float64(t.N)) * float64(batch)
+	resident := float64(p.GPU.SMs)
+	waves := math.Ceil(blocks / resident)
+	perSM := p.GPU.peak(kind) / resident * tileShare(t.M, t.N)
+	compute = waves * 2 * float64(t.M) * float64(t.N) * float64(k) / perSM * 1e6
+	l2 := blocks * float64(t.M+t.N) * float64(k) * es
+	bytes := float64(batch) * (float64(m)*float64(k) + float64(k)*float64(n) + float64(m)*float64(n)) * es
+	b = p.GPU.bound(kind, 2*float64(batch)*float64(m)*float64(n)*float64(k), bytes, l2, 1)
+	return max(compute, b.MemoryT, b.L2), compute, b
 }
 
 // MoE chooses between decode and prefill, and the rows per block.
@@ -138,6 +145,12 @@ func (p Planner) MLP(s MLP) (*Op, error) {
 	}
 	saved := (hidden-partial)/p.GPU.Memory/1e3 + p.GPU.LaunchMicros
 	s.Fused = saved > 0 && s.TopK == 0 && partial <= hidden
+	if s.Norm != nil && !s.Fused {
+		inside := false
+		if s.Tile2, inside, r2, _ = p.GemmNorm(s.Math, p.Tokens, s.Dv, s.F); !inside {
+			return nil, errors.New(r2)
+		}
+	}
 	op, err := s.Op()
 	if err != nil {
 		return nil, err
