@@ -1,6 +1,7 @@
 package cuda
 
 import (
+	"github.com/seed-c851cfd2/moec/codegen/plan"
 	"github.com/seed-c851cfd2/moec/codegen/ptx"
 	"github.com/seed-c851cfd2/moec/ir"
 	"github.com/seed-c851cfd2/moec/ir/ops"
@@ -34,7 +35,7 @@ func (l *Lowering) attention(n *ir.Node) (*Choice, error) {
 	s.K, _, s.Keys = lay(k, a.KLayout, a.KOffset, a.HeadDim)
 	s.V, _, _ = lay(v, a.VLayout, a.VOffset, a.VHeadDim)
 	s.Y, _, _ = lay(y, a.OutLayout, 0, a.VHeadDim)
-	ins := []*ir.Value{q, k, v}
+	ins := []*ir.Value{k, v}
 	if m := input(n, 3); m != nil {
 		dt, err := l.storage(m.Type.DType)
 		if err != nil {
@@ -53,13 +54,69 @@ func (l *Lowering) attention(n *ir.Node) (*Choice, error) {
 		s.Mask = &ptx.AttentionMask{DType: dt, Batch: st[0], Head: st[1], Row: st[2], Col: st[3], Fill: a.Fill}
 		ins = append(ins, m)
 	}
+	args, note, err := l.queries(n, &s)
+	if err != nil {
+		return nil, err
+	}
+	if args == nil {
+		if args, err = l.operands(q); err != nil {
+			return nil, err
+		}
+	}
 	kern, err := s.Kernel()
 	if err != nil {
 		return nil, decline("%v", err)
 	}
-	args, err := l.operands(ins...)
-	if err != nil {
+	if args, err = l.more(args, ins...); err != nil {
 		return nil, err
 	}
-	return launchOne(kern, "scores stay on the multiprocessor", append(args, Operand{Value: y})...), nil
+	return launchOne(kern, "scores stay on the multiprocessor"+note, append(args, Operand{Value: y})...), nil
+}
+
+// queries lets an attention compute its queries, where they are a product that nobody else reads, and gives what it
+// reads instead of them; nil where they stay a launch of their own. The text is the planner's reason.
+func (l *Lowering) queries(n *ir.Node, s *ptx.Attention) (args []Operand, note string, err error) {
+	p, a := n.Inputs[0].Def, n.Attrs.(*ops.FusedAttentionAttrs)
+	if p == nil || !p.Is("MatMul", "moec::Linear") || l.choices[p] != nil || !l.g.OnlyUse(n.Inputs[0]) || a.QLayout != ops.LayoutBSD || a.QOffset != 0 ||
+		!l.joins(p) || activationOf(p) != ops.ActNone || p.Inputs[1].Const.Shape()[1] != s.Heads*s.HeadDim || len(l.siblings(p)) > 1 {
+		return nil, "", nil
+	}
+	for _, v := range n.Inputs[1:] {
+		if v == n.Inputs[0] {
+			return nil, "", nil
+		}
+	}
+	x, w, b := p.Inputs[0], p.Inputs[1], input(p, 2)
+	d := l.dims.of(x)
+	if len(d) != 3 {
+		return nil, "", nil
+	}
+	t := *s
+	t.Project = &ptx.QueryProjection{D: w.Const.Shape()[0], Bias: b != nil}
+	t.Q = ptx.Heads{Batch: d[1].Mul(d[2]), Row: d[2]}
+	inside, why := l.planner.Queries(t, l.dims.estimate(t.Batch), l.dims.estimate(t.Queries))
+	if why != "" {
+		note = "; " + why
+	}
+	if !inside {
+		return nil, note, nil
+	}
+	if _, err := t.Kernel(); err != nil {
+		return nil, "", nil
+	}
+	c := &Choice{Kernel: plan.KernelInside, Note: "inside " + n.Name, Pack: map[int]*plan.Const{}}
+	if c.Pack[1], err = l.packed(w, t.PackQuery()); err != nil {
+		return nil, "", err
+	}
+	if args, err = l.operands(x); err != nil {
+		return nil, "", err
+	}
+	args = append(args, Operand{Const: c.Pack[1]})
+	if b != nil {
+		if args, err = l.more(args, b); err != nil {
+			return nil, "", err
+		}
+	}
+	*s, l.choices[p] = t, c
+	return args, note, nil
 }

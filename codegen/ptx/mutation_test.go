@@ -184,6 +184,28 @@ var mutationCases = map[string]func(t *testing.T) mutationCase{
 			"x": packAs(tensor.F32, gauss(r, 2200)), "gamma": packAs(tensor.F32, gauss(r, 1100)), "beta": packAs(tensor.F32, gauss(r, 1100)),
 		}}
 	},
+	"attention_queries": func(t *testing.T) mutationCase {
+		const n, d = 67, 40
+		s := Attention{
+			Batch: N(1), Heads: 2, KVHeads: 2, Queries: Sym("s"), Keys: Sym("s"), HeadDim: 16, VHeadDim: 16, DType: tensor.F32, Math: TF32x3, Scale: 0.3,
+			Project: &QueryProjection{D: d, Bias: true},
+		}
+		s.Q, s.K = Heads{Row: N(d)}, Heads{Head: N(16), Row: N(32)}
+		s.V, s.Y = s.K, s.K
+		p := s.PackQuery()
+		k, err := s.Kernel()
+		all := Sym("s").MulN(32)
+		op := single(t, k, err, map[string]Expr{"x": Sym("s").MulN(d), "wq": N(p.Elems), "bias": N(32), "k": all, "v": all, "y": all})
+		r := seeded(t)
+		w, err := p.Bytes(gauss(r, d*32))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return mutationCase{op: op, dims: map[string]int64{"s": n}, in: map[string][]byte{
+			"x": packAs(tensor.F32, gauss(r, n*d)), "wq": w, "bias": packAs(tensor.F32, gauss(r, 32)),
+			"k": packAs(tensor.F32, gauss(r, n*32)), "v": packAs(tensor.F32, gauss(r, n*32)),
+		}}
+	},
 	"attention": func(t *testing.T) mutationCase {
 		s := Attention{
 			Batch: N(1), Heads: 2, KVHeads: 2, Queries: Sym("s"), Keys: Sym("s"), HeadDim: 12, VHeadDim: 20, DType: tensor.F32, Scale: 0.3,

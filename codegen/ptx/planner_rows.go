@@ -11,8 +11,9 @@ const (
 	// normTrip is the time in us of one batch of rows of a RowNorm: a trip to L2, two reductions by shuffles and the
 	// division between them, about 700 clocks.
 	normTrip = .5
-	// normWorse is how much slower a norm inside may look before it gets a launch of its own: the model is no better.
-	normWorse = 1.1
+	// slack is how much slower a fused launch may look before its parts get launches of their own: the model is no
+	// better.
+	slack = 1.1
 )
 
 // GemmNorm chooses the tile of a product of m x n x k whose rows are normalised, and whether the product does that
@@ -39,9 +40,31 @@ func (p Planner) GemmNorm(kind Math, m, n, k int) (t Tile, fused bool, reason st
 			t, best = c, time+tail
 		}
 	}
-	if best > apart*normWorse {
+	if best > apart*slack {
 		return plain, false, fmt.Sprintf("%s; its norm in a launch of its own: %s us against %s us inside", why, short(apart), short(best)), bound
 	}
 	return t, true, fmt.Sprintf("norm by the last block of a tile's rows, tile %s: %s us by the model at %d rows, %s us with a launch of its own",
 		t, short(best), m, short(apart)), bound
+}
+
+// Queries decides whether an attention over so many sequences of queries computes them itself. Then every head's blocks
+// read the rows that they project, through tiles as wide as a head; a launch of its own has the tile that suits it, but
+// costs its start, and queries move through memory twice.
+func (p Planner) Queries(s Attention, batch, queries int) (inside bool, reason string) {
+	es := float64(s.DType.Size())
+	shape, err := s.shape()
+	if err != nil || s.check() != nil {
+		return false, ""
+	}
+	rows, d, dq := float64(shape.rows), float64(s.Project.D), float64(s.projectedWidth())
+	own, _, _ := p.Gemm(s.Math, 1, batch*queries, s.Heads*s.HeadDim, s.Project.D)
+	apart, _, _ := p.gemmTime(s.Math, own, 1, batch*queries, s.Heads*s.HeadDim, s.Project.D)
+	apart += p.GPU.LaunchMicros + 2*float64(batch*queries*s.Heads*s.HeadDim)*es/p.GPU.Memory/1e3
+	blocks := float64(batch*s.Heads) * ceilDiv(float64(queries), rows)
+	sms := float64(p.GPU.SMs)
+	perSM := p.GPU.peak(s.Math) / sms * tileShare(shape.rows, s.projectedWidth())
+	compute := math.Ceil(blocks/sms) * 2 * rows * dq * d / perSM * 1e6
+	time := max(compute, blocks*(rows+dq)*d*es/p.GPU.L2Rate/1e3)
+	text := fmt.Sprintf("queries from %d rows of %d: %s us in the attention's blocks, %s us with a launch of their own", batch*queries, s.Project.D, short(time), short(apart))
+	return time <= apart*slack, text
 }
