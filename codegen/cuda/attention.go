@@ -17,6 +17,7 @@ func (l *Lowering) attention(n *ir.Node) (*Choice, error) {
 			return nil, decline("attention of %s", x.Type.DType)
 		}
 	}
+	v, vOffset := beforeRotary(v, a)
 	lay := func(x *ir.Value, layout string, offset, dim int64) (h ptx.Heads, batch, rows ptx.Expr) {
 		d := l.dims.of(x)
 		h.Offset = ptx.N(int(offset))
@@ -33,7 +34,7 @@ func (l *Lowering) attention(n *ir.Node) (*Choice, error) {
 	}
 	s.Q, s.Batch, s.Queries = lay(q, a.QLayout, a.QOffset, a.HeadDim)
 	s.K, _, s.Keys = lay(k, a.KLayout, a.KOffset, a.HeadDim)
-	s.V, _, _ = lay(v, a.VLayout, a.VOffset, a.VHeadDim)
+	s.V, _, _ = lay(v, a.VLayout, vOffset, a.VHeadDim)
 	s.Y, _, _ = lay(y, a.OutLayout, 0, a.VHeadDim)
 	ins := []*ir.Value{k, v}
 	if m := input(n, 3); m != nil {
@@ -71,6 +72,19 @@ func (l *Lowering) attention(n *ir.Node) (*Choice, error) {
 		return nil, err
 	}
 	return launchOne(kern, "scores stay on the multiprocessor"+note, append(args, Operand{Value: y})...), nil
+}
+
+// beforeRotary is where an attention reads its values: values that pass a rotation of what lies before them are read from
+// what it turns, so that nothing copies them.
+func beforeRotary(v *ir.Value, a *ops.FusedAttentionAttrs) (from *ir.Value, offset int64) {
+	if v.Def == nil || !v.Def.Is("moec::Rotary") || a.VLayout != ops.LayoutBSD {
+		return v, a.VOffset
+	}
+	r := v.Def.Attrs.(*ops.FusedRotaryAttrs)
+	if r.Layout != ops.LayoutBSD || r.OutLayout != ops.LayoutBSD || a.VOffset < r.Heads*r.HeadDim {
+		return v, a.VOffset
+	}
+	return v.Def.Inputs[0], r.Offset + a.VOffset
 }
 
 // queries lets an attention compute its queries, where they are a product that nobody else reads, and gives what it

@@ -7,7 +7,8 @@ import (
 	"github.com/seed-c851cfd2/moec/ir/ops"
 )
 
-// rotary is a launch over the pairs, and one each to copy what does not turn: the ends of the heads and the tail.
+// rotary is a launch over the pairs, and one each to copy what does not turn: the ends of the heads and, where anybody
+// reads it there, the tail.
 func (l *Lowering) rotary(n *ir.Node) (*Choice, error) {
 	if err := allF32(n); err != nil {
 		return nil, err
@@ -96,5 +97,30 @@ func (l *Lowering) rotary(n *ir.Node) (*Choice, error) {
 	if err := move(a.Heads, a.RotaryDim, a.HeadDim-a.RotaryDim); err != nil {
 		return nil, err
 	}
+	if !l.tailRead(n) {
+		return c, nil
+	}
 	return c, move(1, a.Heads*a.HeadDim, a.Tail)
+}
+
+// tailRead reports whether anybody reads the numbers behind the heads from a rotation's output.
+func (l *Lowering) tailRead(n *ir.Node) bool {
+	y, heads := n.Outputs[0], n.Attrs.(*ops.FusedRotaryAttrs)
+	if l.g.IsOutput(y) {
+		return true
+	}
+	end := heads.Heads * heads.HeadDim
+	for _, u := range y.Users() {
+		a, ok := u.Attrs.(*ops.FusedAttentionAttrs)
+		if !ok || l.choices[u] == nil || l.choices[u].Kernel != plan.KernelLaunch {
+			return true
+		}
+		if u.Inputs[0] == y && (a.QLayout != ops.LayoutBSD || a.QOffset+a.Heads*a.HeadDim > end) || u.Inputs[1] == y && (a.KLayout != ops.LayoutBSD || a.KOffset+a.KVHeads*a.HeadDim > end) || input(u, 3) == y {
+			return true
+		}
+		if from, _ := beforeRotary(u.Inputs[2], a); from == y {
+			return true
+		}
+	}
+	return false
 }
