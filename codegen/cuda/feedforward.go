@@ -189,7 +189,7 @@ func (l *Lowering) mlpThen(n *ir.Node, t *tail) (*Choice, error) {
 	if err != nil {
 		return nil, decline("%v", err)
 	}
-	if s.Gated && op.Name == "mlp_fused" {
+	if s.Gated {
 		src.numbers["w1"] = append(append([]float32{}, src.numbers["w1"]...), src.numbers["up"]...)
 	}
 	return c, l.addOp(c, n, op, src)
@@ -359,7 +359,7 @@ func (l *Lowering) sharedExpert(p *parameters, m ptx.MoE, x Operand, residual *O
 	if err != nil {
 		return out, decline("%v", err)
 	}
-	if s.Gated && op.Name == "mlp_fused" {
+	if s.Gated {
 		src.numbers["w1"] = append(append([]float32{}, src.numbers["w1"]...), src.numbers["up"]...)
 	}
 	return out, l.addOp(p.c, p.n, op, src)

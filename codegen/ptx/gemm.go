@@ -62,6 +62,9 @@ type Gemm struct {
 	// other, each with an output c1, c2, ... of its own and with its own columns in the extra matrices that repeat
 	// over rows (biases).
 	Parts int
+	// Gated computes two products of A at a time: B holds two weights of one size, one after the other, and value 1 of
+	// the epilogue is the second's accumulator.
+	Gated bool
 	// Norm normalises the finished rows of C, which then are whole rows of N contiguous elements.
 	Norm *RowNorm
 
@@ -81,10 +84,18 @@ func (g Gemm) Pack() (*Pack, error) {
 		return nil, fmt.Errorf("ptx: gemm: a weight needs constant sizes, got %v x %v", g.K, g.N)
 	}
 	p := packMatrix(g.B.DType, int(k), int(n), int(rs), int(cs))
-	if g.Parts > 1 {
-		return p.times(g.Parts), nil
+	if n := g.weights(); n > 1 {
+		return p.times(n), nil
 	}
 	return p, nil
+}
+
+// weights is the number of weights that B holds.
+func (g *Gemm) weights() int {
+	if g.Gated {
+		return 2
+	}
+	return max(1, g.Parts)
 }
 
 // times is the layout of n weights of one size, one after the other.
@@ -163,10 +174,17 @@ func (g *Gemm) check() error {
 	if !g.Weight && len(g.B.Batch) != len(g.Batch) {
 		return fmt.Errorf("ptx: gemm: %d batch strides of B for %d batch dimensions", len(g.B.Batch), len(g.Batch))
 	}
+	if g.Gated && (!g.Weight || g.Parts > 1 || len(g.Epilogue.Inputs) < 2 || g.Epilogue.Inputs[1] != tensor.F32) {
+		return fmt.Errorf("ptx: gemm: a gated product takes two weights and an epilogue of both accumulators")
+	}
+	given := 1
+	if g.Gated {
+		given = 2
+	}
 	if len(g.Epilogue.Inputs) == 0 {
 		g.Epilogue = Program{Inputs: []tensor.DType{tensor.F32}, Outputs: []Result{{0, g.C.DType}}}
 	}
-	if len(g.Epilogue.Inputs) != len(g.Extra)+1 || len(g.Epilogue.Outputs) != 1 {
+	if len(g.Epilogue.Inputs) != len(g.Extra)+given || len(g.Epilogue.Outputs) != 1 {
 		return fmt.Errorf("ptx: gemm: epilogue of %d inputs and %d outputs, with %d extra matrices",
 			len(g.Epilogue.Inputs), len(g.Epilogue.Outputs), len(g.Extra))
 	}
@@ -203,6 +221,8 @@ func chooseTile(g *Gemm) Tile {
 		k = 32
 	}
 	switch {
+	case g.Gated: // twice the accumulators
+		return Tile{64, 64, k, 2, 2, 3}
 	case small(g.M, 16) && tensorCore:
 		return Tile{16, 64, k, 1, 4, 4}
 	case small(g.M, 16):
@@ -261,8 +281,8 @@ func (g Gemm) limits() Limits {
 
 func (g Gemm) cost(batch Expr) Cost {
 	mn := g.M.Mul(g.N)
-	parts := N(max(1, g.Parts))
-	c := Cost{FLOPs: mn.Mul(g.K).MulN(2).Mul(batch).Mul(parts)}
+	weights, parts := N(g.weights()), N(max(1, g.Parts))
+	c := Cost{FLOPs: mn.Mul(g.K).MulN(2).Mul(batch).Mul(weights)}
 	add := func(m Matrix, dt tensor.DType, rows, cols Expr) {
 		n := N(dt.Size())
 		if !m.Row.Is(0) {
@@ -279,10 +299,10 @@ func (g Gemm) cost(batch Expr) Cost {
 		c.Bytes = c.Bytes.Add(n)
 	}
 	add(g.A, g.A.DType, g.M, g.K)
-	add(g.B, g.B.DType, g.K, g.N.Mul(parts))
+	add(g.B, g.B.DType, g.K, g.N.Mul(weights))
 	add(g.C, g.C.DType, g.M, g.N.Mul(parts))
 	for i, m := range g.Extra {
-		add(m, g.Epilogue.Inputs[i+1], g.M, g.N.Mul(parts))
+		add(m, g.Epilogue.Inputs[len(g.Epilogue.Inputs)-len(g.Extra)+i], g.M, g.N.Mul(parts))
 	}
 	if g.Norm != nil { // C comes back from L2
 		add(g.C, g.C.DType, g.M, g.N)
@@ -309,7 +329,7 @@ func (w *gemmKernel) write() {
 	}
 	var extra []asm.U64
 	for i := range w.Extra {
-		extra = append(extra, w.buffer(fmt.Sprintf("extra%d", i+1), w.Epilogue.Inputs[i+1], Read))
+		extra = append(extra, w.buffer(fmt.Sprintf("extra%d", i+1), w.Epilogue.Inputs[len(w.Epilogue.Inputs)-len(w.Extra)+i], Read))
 	}
 	out := w.Epilogue.Outputs[0].DType
 	var norm normBuffers
@@ -363,19 +383,52 @@ func (w *gemmKernel) write() {
 	sizeA := opA.bytes()
 	sizeB := opB.bytes()
 	stage := sizeA + sizeB
+	var opB2 loader // of a gated product's second weight
+	if w.Gated {
+		p, _ := w.Pack()
+		opB2 = w.operandB(bPtr.AddI(p.Elems/2*p.DType.Size()), col, k)
+		stage += sizeB
+	}
 	w.k.DynamicShared = stage * t.Stages
 	w.core = newCore(w.builder, w.Math, w.A.DType, t)
 	w.zero()
+	var partner *core
+	if w.Gated {
+		partner = newCore(w.builder, w.Math, w.A.DType, t)
+		partner.zero()
+	}
 	w.epi.row, w.epi.col = row.Add(w.row0).As("out_row"), col.Add(w.col0).As("out_col")
 	w.pipeline("k", k.CeilDivI(t.K), smem, t.Stages, stage,
 		func(kc, to asm.U32) {
 			k0 := kc.MulI(t.K)
 			opA.issue(k0, to)
 			opB.issue(k0, to.AddI(sizeA))
+			if w.Gated {
+				opB2.issue(k0, to.AddI(sizeA+sizeB))
+			}
 		},
-		func(_, from asm.U32) { w.multiply(from, from.AddI(sizeA), opA.pitch, opB) })
+		func(_, from asm.U32) {
+			w.multiply(from, from.AddI(sizeA), opA.pitch, opB)
+			if w.Gated {
+				partner.multiply(from, from.AddI(sizeA+sizeB), opA.pitch, opB2)
+			}
+		})
 	w.Comment("epilogue")
-	w.columns(func(col, width int, each func(func(int, []asm.F32))) { w.epi.column(col, width, t.N, each) })
+	group := 0
+	w.columns(func(col, width int, each func(func(int, []asm.F32))) {
+		if w.Gated {
+			first, second := each, partner.group(group)
+			group++
+			each = func(f func(int, []asm.F32)) {
+				i := 0
+				first(func(row int, v []asm.F32) {
+					f(row, append(append([]asm.F32{}, v...), second[i]...))
+					i++
+				})
+			}
+		}
+		w.epi.column(col, width, t.N, each)
+	})
 	if w.Norm != nil {
 		w.normRows(row, cPtr, norm, arrivals)
 	}

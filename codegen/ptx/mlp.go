@@ -45,27 +45,34 @@ func (s MLP) Op() (*Op, error) {
 	add("x", Input, s.DType, s.Tokens.MulN(s.D), nil)
 	add("hidden", Scratch, s.DType, hidden, nil)
 	// first layer
-	product := func(name string, k, n int, a, w, c string, tile Tile, bias string, act Fn, extra string, norm *RowNorm) error {
+	product := func(name string, k, n int, a, w, c string, tile Tile, bias, upBias string, gated bool, act Fn, residual string, norm *RowNorm) error {
 		var p Program
-		acc := p.In(tensor.F32)
+		v, up := p.In(tensor.F32), 0
+		if gated {
+			up = p.In(tensor.F32)
+		}
 		g := Gemm{
-			Name: name, M: s.Tokens, N: N(n), K: N(k), Weight: true, Math: s.Math, Tile: tile,
+			Name: name, M: s.Tokens, N: N(n), K: N(k), Weight: true, Math: s.Math, Tile: tile, Gated: gated,
 			A: Matrix{DType: s.DType, Row: N(k), Col: N(1)}, B: Matrix{DType: s.DType, Row: N(n), Col: N(1)},
 			C: Matrix{DType: s.DType, Row: N(n), Col: N(1)},
 		}
 		args := []string{a, w}
-		v := acc
-		var biasV, extraV int
+		read := func(name string, row Expr) int {
+			g.Extra = append(g.Extra, Matrix{DType: s.DType, Row: row, Col: N(1)})
+			args = append(args, name)
+			return p.In(s.DType)
+		}
+		var biasV, upBiasV, residualV int
 		if bias != "" {
-			biasV = p.In(s.DType)
-			g.Extra = append(g.Extra, Matrix{DType: s.DType, Row: N(0), Col: N(1)})
-			args = append(args, bias)
+			biasV = read(bias, N(0))
 			add(bias, Weight, s.DType, N(n), nil)
 		}
-		if extra != "" {
-			extraV = p.In(s.DType)
-			g.Extra = append(g.Extra, Matrix{DType: s.DType, Row: N(n), Col: N(1)})
-			args = append(args, extra)
+		if upBias != "" {
+			upBiasV = read(upBias, N(0))
+			add(upBias, Weight, s.DType, N(n), nil)
+		}
+		if residual != "" {
+			residualV = read(residual, N(n))
 		}
 		if bias != "" {
 			v = p.Do("add", v, biasV)
@@ -73,10 +80,14 @@ func (s MLP) Op() (*Op, error) {
 		if act != "" {
 			v = p.Do(act, v)
 		}
-		if extra == "residual" {
-			v = p.Do("add", v, extraV)
-		} else if extra != "" {
-			v = p.Do("mul", v, extraV)
+		if upBias != "" {
+			up = p.Do("add", up, upBiasV)
+		}
+		if gated {
+			v = p.Do("mul", v, up)
+		}
+		if residual != "" {
+			v = p.Do("add", v, residualV)
 		}
 		p.Out(v, s.DType)
 		g.Epilogue, g.Norm = p, norm
@@ -111,15 +122,7 @@ func (s MLP) Op() (*Op, error) {
 		}
 		return ""
 	}
-	gate := ""
-	if s.Gated {
-		gate = "up_out"
-		add(gate, Scratch, s.DType, hidden, nil)
-		if err := product("mlp_up", s.D, s.F, "x", "up", gate, s.Tile1, optional(s.UpBias, "up_bias"), "", "", nil); err != nil {
-			return nil, err
-		}
-	}
-	if err := product("mlp_in", s.D, s.F, "x", "w1", "hidden", s.Tile1, optional(s.Bias1, "b1"), s.Activation, gate, nil); err != nil {
+	if err := product("mlp_in", s.D, s.F, "x", "w1", "hidden", s.Tile1, optional(s.Bias1, "b1"), optional(s.UpBias, "up_bias"), s.Gated, s.Activation, "", nil); err != nil {
 		return nil, err
 	}
 	if s.TopK > 0 && s.TopK < s.F {
@@ -140,7 +143,7 @@ func (s MLP) Op() (*Op, error) {
 	}
 	op.Buffers = append(op.Buffers, s.Norm.buffers(s.Tokens, s.Dv, s.DType)...)
 	add("y", Output, s.DType, s.Tokens.MulN(s.Dv), nil)
-	if err := product("mlp_out", s.F, s.Dv, "hidden", "w2", "y", s.Tile2, optional(s.Bias2, "b2"), "", residual, s.Norm); err != nil {
+	if err := product("mlp_out", s.F, s.Dv, "hidden", "w2", "y", s.Tile2, optional(s.Bias2, "b2"), "", false, "", residual, s.Norm); err != nil {
 		return nil, err
 	}
 	return op, nil

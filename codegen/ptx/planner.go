@@ -134,7 +134,11 @@ func (p Planner) tileRows(s *MoE) (int, float64) {
 // once) but, past 128 of them, costs a partial output per 128 units; it also saves a launch.
 func (p Planner) MLP(s MLP) (*Op, error) {
 	var r1, r2 string
-	s.Tile1, r1, _ = p.Gemm(s.Math, 1, p.Tokens, s.F, s.D)
+	if s.Gated {
+		s.Tile1, r1 = p.gatedGemm(s.Math, p.Tokens, s.F, s.D)
+	} else {
+		s.Tile1, r1, _ = p.Gemm(s.Math, 1, p.Tokens, s.F, s.D)
+	}
 	s.Tile2, r2, _ = p.Gemm(s.Math, 1, p.Tokens, s.Dv, s.F)
 	t, es := float64(p.Tokens), float64(s.DType.Size())
 	chunks := float64((s.F + hiddenChunk - 1) / hiddenChunk)

@@ -47,6 +47,24 @@ func (p Planner) GemmNorm(kind Math, m, n, k int) (t Tile, fused bool, reason st
 		t, short(best), m, short(apart)), bound
 }
 
+// gatedGemm chooses the tile of a gated product of m x n x k: twice as wide as its outputs, of which a thread then holds
+// at most 32, and as many of the gate.
+func (p Planner) gatedGemm(kind Math, m, n, k int) (Tile, string) {
+	var best Tile
+	bestTime := 0.0
+	for _, t := range tilesFor(kind) {
+		if t.M*t.N > 32*t.threads() {
+			continue
+		}
+		both := t
+		both.N *= 2
+		if time, _, _ := p.gemmTime(kind, both, 1, m, 2*n, k); bestTime == 0 || time < bestTime {
+			best, bestTime = t, time
+		}
+	}
+	return best, fmt.Sprintf("gate and partner in one product, tile %s: %s us by the model at %d rows", best, short(bestTime), m)
+}
+
 // Queries decides whether an attention over so many sequences of queries computes them itself. Then every head's blocks
 // read the rows that they project, through tiles as wide as a head; a launch of its own has the tile that suits it, but
 // costs its start, and queries move through memory twice.
@@ -61,9 +79,11 @@ func (p Planner) Queries(s Attention, batch, queries int) (inside bool, reason s
 	apart, _, _ := p.gemmTime(s.Math, own, 1, batch*queries, s.Heads*s.HeadDim, s.Project.D)
 	apart += p.GPU.LaunchMicros + 2*float64(batch*queries*s.Heads*s.HeadDim)*es/p.GPU.Memory/1e3
 	blocks := float64(batch*s.Heads) * ceilDiv(float64(queries), rows)
+	// Two blocks share a multiprocessor, and warps without queries issue nothing: only those with some count.
+	work := 2 * min(rows, float64(roundUp(queries, 16))) * dq * d
 	sms := float64(p.GPU.SMs)
 	perSM := p.GPU.peak(s.Math) / sms * tileShare(shape.rows, s.projectedWidth())
-	compute := math.Ceil(blocks/sms) * 2 * rows * dq * d / perSM * 1e6
+	compute := math.Ceil(blocks/(2*sms)) * 2 * work / perSM * 1e6
 	time := max(compute, blocks*(rows+dq)*d*es/p.GPU.L2Rate/1e3)
 	text := fmt.Sprintf("queries from %d rows of %d: %s us in the attention's blocks, %s us with a launch of their own", batch*queries, s.Project.D, short(time), short(apart))
 	return time <= apart*slack, text
