@@ -10,6 +10,7 @@ package cuda
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/seed-c851cfd2/moec/codegen/plan"
@@ -56,7 +57,8 @@ type Lowering struct {
 	open    map[*ir.Value]bool // of a shape that data decides
 	read    map[*ir.Value]bool // values that something needs in memory
 	choices map[*ir.Node]*Choice
-	at      map[*ir.Node]int // positions in the graph's order
+	nodes   []*ir.Node // in the order of the steps
+	at      map[*ir.Node]int
 	stored  map[storedKey]*plan.Const
 }
 
@@ -89,15 +91,12 @@ func Lower(g *ir.Graph, t plan.Target) (*Lowering, error) {
 		return nil, fmt.Errorf("no CUDA programs at precision %q; choose f32, bf16 or f16", t.Precision)
 	}
 	l.float = t.Stored(tensor.F32)
-	for i, n := range g.Nodes {
-		l.at[n] = i
-	}
 	l.dims = newSymbols(g)
 	l.settle()
+	l.arrange()
 	rules := rules()
 	// From the outputs up: a chain's last node takes in what only it reads.
-	for i := len(g.Nodes) - 1; i >= 0; i-- {
-		n := g.Nodes[i]
+	for _, n := range slices.Backward(l.nodes) {
 		if l.choices[n] != nil {
 			continue
 		}
@@ -128,6 +127,9 @@ func (l *Lowering) readThrough(n *ir.Node) bool {
 	v := n.Outputs[0]
 	return len(v.Users()) > 0 && !l.read[v] && !l.g.IsOutput(v)
 }
+
+// Nodes are the graph's nodes in the order of their steps.
+func (l *Lowering) Nodes() []*ir.Node { return l.nodes }
 
 // Choice is what is done with a node.
 func (l *Lowering) Choice(n *ir.Node) *Choice { return l.choices[n] }

@@ -39,6 +39,55 @@ func (l *Lowering) siblings(n *ir.Node) []*ir.Node {
 	return nil
 }
 
+// arrange puts the graph's nodes into the order of their steps: what products that several layers share depend on comes
+// before everything else, an encoder before the decoder.
+func (l *Lowering) arrange() {
+	l.order(l.g.Nodes)
+	early := map[*ir.Node]bool{}
+	var mark func(n *ir.Node)
+	mark = func(n *ir.Node) {
+		if n == nil || early[n] {
+			return
+		}
+		early[n] = true
+		for _, v := range n.Inputs {
+			if v != nil {
+				mark(v.Def)
+			}
+		}
+	}
+	for _, n := range l.g.Nodes {
+		parts := l.siblings(n)
+		if len(parts) < 2 || parts[0] != n {
+			continue
+		}
+		for _, m := range l.g.Nodes[l.at[n]:l.at[parts[len(parts)-1]]] {
+			if m.Is("moec::Attention") {
+				mark(n)
+			}
+		}
+	}
+	if len(early) == 0 {
+		return
+	}
+	var nodes []*ir.Node
+	for _, first := range []bool{true, false} {
+		for _, n := range l.g.Nodes {
+			if early[n] == first {
+				nodes = append(nodes, n)
+			}
+		}
+	}
+	l.order(nodes)
+}
+
+func (l *Lowering) order(nodes []*ir.Node) {
+	l.nodes = nodes
+	for i, n := range nodes {
+		l.at[n] = i
+	}
+}
+
 // joins reports a product with a weight and at most a bias, which no normalisation could take into its launch.
 func (l *Lowering) joins(n *ir.Node) bool {
 	if !n.Is("MatMul", "moec::Linear") || len(n.Inputs) > 3 || l.onHost(n) || allF32(n) != nil {
