@@ -141,10 +141,14 @@ func (s *MoE) experts() (*Kernel, error) {
 	return b.done(), nil
 }
 
-// hiddenTile is the tile of the first product: TileRows x chunk, by 8 warps.
+// hiddenTile is the tile of the first product: TileRows x chunk, by 8 warps, each at least 32 columns wide or, on tensor
+// cores, 16 rows tall.
 func (s *MoE) hiddenTile() Tile {
-	n := s.chunk() / 32
-	return Tile{M: s.TileRows, N: s.chunk(), K: 16, WarpsM: 8 / n, WarpsN: n}
+	tall := 8 / (s.chunk() / 32)
+	if s.Math != Exact {
+		tall = min(tall, s.TileRows/16)
+	}
+	return Tile{M: s.TileRows, N: s.chunk(), K: 16, WarpsM: tall, WarpsN: 8 / tall}
 }
 
 // outChunk is the number of output columns that a block computes at a time.
