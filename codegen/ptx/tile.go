@@ -96,9 +96,14 @@ func (o *operand) prepare(s source) {
 		return
 	}
 	for first := 0; first < total; first += threads {
-		c := o.chunkAt(b.Tid().AddI(first))
+		id := b.Tid().AddI(first)
+		at := id
+		if o.locate != nil && first+threads > total {
+			at = id.Min(b.Const(total - 1)) // a thread without a copy must not look up a row past the tile's
+		}
+		c := o.chunkAt(at)
 		if first+threads > total {
-			c.mine = b.Tid().AddI(first).LtI(total)
+			c.mine = id.LtI(total)
 		}
 		o.chunks = append(o.chunks, c)
 	}
