@@ -58,7 +58,7 @@ func TestDeviceFusion(t *testing.T) {
 			y = moec::Linear(x, w=f32[20,32]rand(1))
 			n = RMSNormalization(y, k)` + ln + `
 			return n }`, 2},
-		"a mixture with a shared expert": {`graph(x: f32[b,s,20]) {
+		"a mixture": {`graph(x: f32[b,s,20]) {
 			y = moec::MoE(x, w1=f32[5,20,12]rand(1), w2=f32[5,12,20]rand(2), sel=f32[5,20]rand(3)) {k=2, activation="relu"}
 			n, sum = moec::SkipNorm(x, y, g=f32[20]rand(4), h=f32[20]rand(5)) {kind="layer"}
 			o = Mul(n, sum)
@@ -67,8 +67,8 @@ func TestDeviceFusion(t *testing.T) {
 			y = moec::MoE(x, w1=f32[5,20,12]rand(1), w2=f32[5,12,20]rand(2), sel=f32[5,20]rand(3)) {k=2, activation="relu"}
 			n = moec::SkipNorm(x, y, g=f32[20]rand(4), h=f32[20]rand(5)) {kind="layer"}
 			return n }`, 1},
-		"a mixture by a threshold": {`graph(x: f32[b,s,20]) {
-			y = moec::MoE(x, w1=f32[5,20,12]rand(1), w2=f32[5,12,20]rand(2), sel=f32[5,20]rand(3)) {selection="threshold", threshold=0.6, max_k=3, activation="relu"}
+		"a mixture that may choose no expert": {`graph(x: f32[b,s,20]) {
+			y = moec::MoE(x, w1=f32[5,20,12]rand(1), w2=f32[5,12,20]rand(2), sel=f32[5,20]rand(3)) {selection="threshold", threshold=0.6, min_k=0, max_k=3, activation="relu"}
 			n = moec::SkipNorm(x, y, g=f32[20]rand(4), h=f32[20]rand(5)) {kind="layer"}
 			return n }`, 4},
 		"top-K hidden units": {`graph(x: f32[b,s,20]) {
@@ -77,7 +77,7 @@ func TestDeviceFusion(t *testing.T) {
 			return n }`, 3},
 		"products of one value": {`graph(x: f32[b,s,20]) {
 			k = moec::Linear(x, w=f32[20,24]rand(1))
-			v = moec::Linear(x, v=f32[20,24]rand(2), c=f32[24]rand(3))
+			v = moec::Linear(x, p=f32[20,24]rand(2), c=f32[24]rand(3))
 			u = moec::Linear(x, a=f32[20,24]rand(4)) {activation="relu"}
 			m = moec::Linear(x, e=f32[20,24]rand(5))
 			n = RMSNormalization(m, g=f32[24]rand(6))` + ln + `

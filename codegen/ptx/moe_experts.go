@@ -72,6 +72,9 @@ func (s *MoE) experts() (*Kernel, error) {
 	if s.Gated {
 		b.k.Limits.Registers = 208 // twice the accumulators
 	}
+	if !s.Gated || s.TileRows <= 32 {
+		b.MinBlocks(2) // or ptxas aims at more of the small ones and spills a few bytes
+	}
 	e := s.expertBuffers(b)
 	e.prologue()
 	smem := b.DynamicShared()
