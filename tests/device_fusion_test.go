@@ -101,6 +101,20 @@ func TestDeviceFusion(t *testing.T) {
 			q = moec::Linear(x, w=f32[20,24]rand(1), c=f32[24]rand(2))
 			y = moec::Attention(q, q, q) {heads=3, kv_heads=3, head_dim=8, v_head_dim=8}
 			return y }`, 2},
+		"heads that hold their queries, keys and values": {`graph(x: f32[b,s,20], c: f32[1,s,1], n: f32[1,s,1]) {
+			p = moec::Linear(x, w=f32[20,48]rand(1))
+			h = Reshape(p, to=i64[4]{0, 0, 2, 24})
+			t = Transpose(h) {perm=[0,2,1,3]}
+			q, k, v = Split(t) {axis=3, num_outputs=3}
+			rq = moec::Rotary(q, c, n) {heads=2, head_dim=8, rotary_dim=2, layout="bhsd", out_layout="bhsd"}
+			rk = moec::Rotary(k, c, n) {heads=2, head_dim=8, rotary_dim=2, layout="bhsd", out_layout="bhsd"}
+			y = moec::Attention(rq, rk, v) {heads=2, kv_heads=2, head_dim=8, v_head_dim=8, q_layout="bhsd", k_layout="bhsd", v_layout="bhsd"}
+			return y }`, 4},
+		"a part of a split that leaves the graph": {`graph(x: f32[b,s,24]) {
+			q, k = Split(x) {axis=2, num_outputs=2}
+			r = Relu(q)
+			z = Add(r, k)
+			return z, q }`, 3},
 		"values behind a rotation": {`graph(x: f32[b,s,20], c: f32[1,s,4], n: f32[1,s,4]) {
 			p = moec::Linear(x, w=f32[20,40]rand(1))
 			r = moec::Rotary(p, c, n) {heads=4, head_dim=8, rotary_dim=8, tail=8}

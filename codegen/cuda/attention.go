@@ -18,11 +18,20 @@ func (l *Lowering) attention(n *ir.Node) (*Choice, error) {
 		}
 	}
 	v, vOffset := beforeRotary(v, a)
-	lay := func(x *ir.Value, layout string, offset, dim int64) (h ptx.Heads, batch, rows ptx.Expr) {
-		d := l.dims.of(x)
-		h.Offset = ptx.N(int(offset))
+	// Heads apart are read where they lie, before they were split and turned.
+	heads := func(x *ir.Value, layout string) (ptx.View, *ir.Value) {
 		if layout == ops.LayoutBHSD {
-			h.Row, h.Head, h.Batch = d[3], d[2].Mul(d[3]), d[1].Mul(d[2]).Mul(d[3])
+			if view, from := l.strided(x); view.Strides[3].Is(1) {
+				return view, from
+			}
+		}
+		return ptx.Contiguous(l.dims.of(x)), x
+	}
+	lay := func(x *ir.Value, layout string, offset, dim int64, s ptx.View) (h ptx.Heads, batch, rows ptx.Expr) {
+		d := l.dims.of(x)
+		h.Offset = s.Offset.AddN(int(offset))
+		if layout == ops.LayoutBHSD {
+			h.Row, h.Head, h.Batch = s.Strides[2], s.Strides[1], s.Strides[0]
 			return h, d[0], d[2]
 		}
 		h.Row, h.Head, h.Batch = d[2], ptx.N(int(dim)), d[1].Mul(d[2])
@@ -32,11 +41,14 @@ func (l *Lowering) attention(n *ir.Node) (*Choice, error) {
 		Heads: int(a.Heads), KVHeads: int(a.KVHeads), HeadDim: int(a.HeadDim), VHeadDim: int(a.VHeadDim),
 		DType: l.float, Math: l.math, Scale: a.Scale, Causal: a.Causal, NaNToZero: a.NaNToZero,
 	}
-	s.Q, s.Batch, s.Queries = lay(q, a.QLayout, a.QOffset, a.HeadDim)
-	s.K, _, s.Keys = lay(k, a.KLayout, a.KOffset, a.HeadDim)
-	s.V, _, _ = lay(v, a.VLayout, vOffset, a.VHeadDim)
-	s.Y, _, _ = lay(y, a.OutLayout, 0, a.VHeadDim)
-	ins := []*ir.Value{k, v}
+	qView, qFrom := heads(q, a.QLayout)
+	kView, kFrom := heads(k, a.KLayout)
+	vView, vFrom := heads(v, a.VLayout)
+	s.Q, s.Batch, s.Queries = lay(q, a.QLayout, a.QOffset, a.HeadDim, qView)
+	s.K, _, s.Keys = lay(k, a.KLayout, a.KOffset, a.HeadDim, kView)
+	s.V, _, _ = lay(v, a.VLayout, vOffset, a.VHeadDim, vView)
+	s.Y, _, _ = lay(y, a.OutLayout, 0, a.VHeadDim, ptx.Contiguous(l.dims.of(y)))
+	ins := []*ir.Value{kFrom, vFrom}
 	if m := input(n, 3); m != nil {
 		dt, err := l.storage(m.Type.DType)
 		if err != nil {
@@ -60,7 +72,7 @@ func (l *Lowering) attention(n *ir.Node) (*Choice, error) {
 		return nil, err
 	}
 	if args == nil {
-		if args, err = l.operands(q); err != nil {
+		if args, err = l.operands(qFrom); err != nil {
 			return nil, err
 		}
 	}

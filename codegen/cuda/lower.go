@@ -121,11 +121,17 @@ func Lower(g *ir.Graph, t plan.Target) (*Lowering, error) {
 // readThrough reports a node that only moves elements and whose output no launch, view or host step reads: they all
 // read its input through strides.
 func (l *Lowering) readThrough(n *ir.Node) bool {
-	if !isMove(n) || n.Is("Concat") || len(n.Outputs) != 1 || l.onHost(n) {
+	if !isMove(n) || n.Is("Concat") || l.onHost(n) {
 		return false
 	}
-	v := n.Outputs[0]
-	return len(v.Users()) > 0 && !l.read[v] && !l.g.IsOutput(v)
+	used := false
+	for _, v := range n.Outputs {
+		if v == nil || l.read[v] || l.g.IsOutput(v) {
+			return false
+		}
+		used = used || len(v.Users()) > 0
+	}
+	return used
 }
 
 // Nodes are the graph's nodes in the order of their steps.
