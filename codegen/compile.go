@@ -65,7 +65,7 @@ func Compile(ctx context.Context, g *ir.Graph, t Target) (*plan.Program, error) 
 		if err != nil {
 			return nil, err
 		}
-		b.device = l
+		b.device, g = l, l.Graph()
 	}
 	if _, err := b.function(g); err != nil {
 		return nil, err

@@ -58,18 +58,31 @@ func (d *deviceFunc) expr(e expr.Expr) string {
 	return e.String()
 }
 
-// launches puts a choice's launches into its step.
+// launches puts a choice's launches and their variants into its step.
 func (d *deviceFunc) launches(st *plan.Step, c *cuda.Choice) {
-	st.Temps = c.Temps
+	v := d.variant(c.Launches, c.Temps)
+	st.Launches, st.Temps = v.Launches, v.Temps
 	for _, v := range c.Also {
 		st.Also = append(st.Also, d.value(v))
 	}
-	for _, t := range c.Temps {
+	for _, cv := range c.Variants {
+		v := d.variant(cv.Launches, cv.Temps)
+		v.Reorders = cv.Reorders
+		v.When = cv.When.String()
+		d.expr(cv.When.Left)
+		d.expr(cv.When.Right)
+		st.Variants = append(st.Variants, v)
+	}
+}
+
+func (d *deviceFunc) variant(launches []cuda.Launch, temps []plan.Temp) plan.Variant {
+	v := plan.Variant{Temps: temps}
+	for _, t := range temps {
 		if e, err := expr.Parse(t.Bytes); err == nil {
 			d.expr(e)
 		}
 	}
-	for _, l := range c.Launches {
+	for _, l := range launches {
 		k := l.Kernel
 		out := plan.Launch{
 			Module: k.Name, Kernel: k.Name, Block: k.Threads, Shared: k.DynamicShared, Note: l.Note,
@@ -90,8 +103,9 @@ func (d *deviceFunc) launches(st *plan.Step, c *cuda.Choice) {
 		if !slices.ContainsFunc(d.b.p.Modules, func(m plan.Module) bool { return m.Name == k.Name }) {
 			d.b.p.Modules = append(d.b.p.Modules, plan.Module{Name: k.Name, Text: k.PTX})
 		}
-		st.Launches = append(st.Launches, out)
+		v.Launches = append(v.Launches, out)
 	}
+	return v
 }
 
 func (d *deviceFunc) operand(o cuda.Operand) string {

@@ -105,7 +105,8 @@ type Stream interface {
 	// Wait keeps later operations back until the event has happened.
 	Wait(e Event) error
 	Synchronize() error
-	// Capture records what the function queues instead of running it.
+	// Capture records what the function queues on this stream instead of running it. Memory, modules and waiting
+	// are not for the function; kernels must have run before, so that the driver need not load them.
 	Capture(func() error) (Graph, error)
 	Close() error
 }

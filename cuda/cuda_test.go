@@ -2,6 +2,7 @@ package cuda_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -11,7 +12,38 @@ import (
 )
 
 func TestEmulator(t *testing.T) {
-	cudatest.Run(t, cuda.Emulator{Options: emu.Options{Checks: emu.AllChecks}})
+	for _, late := range []bool{false, true} {
+		t.Run(fmt.Sprintf("late_%t", late), func(t *testing.T) {
+			cudatest.Run(t, cuda.Emulator{Options: emu.Options{Checks: emu.AllChecks}, Late: late})
+		})
+	}
+}
+
+// TestLate: a late device sees host memory as it is when it is waited for, and errors come then.
+func TestLate(t *testing.T) {
+	dev, err := cuda.Emulator{Late: true}.Open(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, _ := dev.NewStream()
+	p, _ := dev.Alloc(4)
+	src, dst := []byte{1, 2, 3, 4}, make([]byte, 4)
+	if err := errors.Join(s.CopyIn(p, src), s.CopyOut(dst, p)); err != nil || dst[0] != 0 {
+		t.Fatalf("%v, %v", dst, err)
+	}
+	src[0] = 9
+	if err := s.Synchronize(); err != nil || dst[0] != 9 {
+		t.Errorf("%v, %v", dst, err)
+	}
+	if err := s.CopyIn(p+4096, src); err != nil {
+		t.Errorf("queueing fails: %v", err)
+	}
+	if err := s.Synchronize(); err == nil {
+		t.Error("a copy outside every allocation is not reported")
+	}
+	if err := s.Synchronize(); err != nil {
+		t.Errorf("reported twice: %v", err)
+	}
 }
 
 func TestFaultNamesNodeAndInstruction(t *testing.T) {

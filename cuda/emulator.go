@@ -3,6 +3,7 @@ package cuda
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,6 +17,9 @@ type Emulator struct {
 	Stats   func(l Launch, st emu.Stats)
 	// Context, when set, stops launches under way once it is done.
 	Context context.Context
+	// Late keeps a stream's operations back until it is synchronised, the latest that a GPU may run them: host memory
+	// that changes before, or is read before, shows, and errors come then. Otherwise each runs when it is queued.
+	Late bool
 }
 
 // emulatorMemory is what the emulated device claims to have.
@@ -39,6 +43,22 @@ func (e Emulator) Open(i int) (Device, error) {
 type emuDevice struct {
 	e   Emulator
 	dev *emu.Device
+
+	mu      sync.Mutex
+	streams []*emuStream // open ones, where they run late
+}
+
+// drain runs what all streams have kept back. Like a GPU, freeing memory does so first; what fails is for the stream's
+// Synchronize to tell.
+func (d *emuDevice) drain() {
+	d.mu.Lock()
+	streams := slices.Clone(d.streams)
+	d.mu.Unlock()
+	for _, s := range streams {
+		s.mu.Lock()
+		s.failed = s.run()
+		s.mu.Unlock()
+	}
 }
 
 func (d *emuDevice) Info() Info { return d.e.info() }
@@ -51,7 +71,10 @@ func (d *emuDevice) Alloc(n int64) (Ptr, error) {
 	return Ptr(p), err
 }
 
-func (d *emuDevice) Free(p Ptr) error { return d.dev.Free(uint64(p)) }
+func (d *emuDevice) Free(p Ptr) error {
+	d.drain()
+	return d.dev.Free(uint64(p))
+}
 
 func (d *emuDevice) AllocHost(n int) (HostBuffer, error) { return hostBytes(make([]byte, n)), nil }
 
@@ -92,27 +115,54 @@ type emuKernel struct {
 
 func (k *emuKernel) Name() string { return k.name }
 
-func (d *emuDevice) NewStream() (Stream, error) { return &emuStream{d: d}, nil }
+func (d *emuDevice) NewStream() (Stream, error) {
+	s := &emuStream{d: d}
+	if d.e.Late {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.streams = append(d.streams, s)
+	}
+	return s, nil
+}
 
 func (d *emuDevice) NewEvent() (Event, error) { return &emuEvent{}, nil }
 
 func (d *emuDevice) Close() error { return nil }
 
-// emuStream runs each operation when it is queued, or keeps it for a graph.
+// emuStream runs each operation when it is queued, or late, or keeps it for a graph.
 type emuStream struct {
 	d        *emuDevice
 	mu       sync.Mutex
 	captured *[]func() error
+	queue    []func() error // kept back
+	failed   error          // of what ran already, until Synchronize tells
 }
 
 func (s *emuStream) do(f func() error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.captured != nil {
+	switch {
+	case s.captured != nil:
 		*s.captured = append(*s.captured, f)
-		return nil
+	case s.d.e.Late:
+		s.queue = append(s.queue, f)
+	default:
+		return f()
 	}
-	return f()
+	return nil
+}
+
+// run runs what was kept back, up to the first failure.
+func (s *emuStream) run() error {
+	queue, err := s.queue, s.failed
+	s.queue = nil
+	for _, f := range queue {
+		if err != nil {
+			return err
+		}
+		err = f()
+	}
+	return err
 }
 
 func (s *emuStream) CopyIn(dst Ptr, src []byte) error {
@@ -143,12 +193,16 @@ func (s *emuStream) Launch(l Launch) error {
 		}
 		args[i] = a
 	}
+	launch := emu.Launch{Grid: l.Grid, Block: l.Block, SharedBytes: l.SharedBytes, Args: args}
+	if err := k.m.mod.CheckLaunch(k.name, launch); err != nil {
+		return l.Fail(err)
+	}
 	return s.do(func() error {
 		ctx := s.d.e.Context
 		if ctx == nil {
 			ctx = context.Background()
 		}
-		st, err := s.d.dev.Launch(ctx, k.m.mod, k.name, emu.Launch{Grid: l.Grid, Block: l.Block, SharedBytes: l.SharedBytes, Args: args})
+		st, err := s.d.dev.Launch(ctx, k.m.mod, k.name, launch)
 		if err != nil {
 			return l.Fail(err)
 		}
@@ -164,6 +218,9 @@ func (s *emuStream) Record(e Event) error {
 	if !ok {
 		return fmt.Errorf("cuda: the event belongs to another device")
 	}
+	ev.mu.Lock()
+	ev.of = s
+	ev.mu.Unlock()
 	return s.do(func() error {
 		ev.mu.Lock()
 		defer ev.mu.Unlock()
@@ -172,9 +229,31 @@ func (s *emuStream) Record(e Event) error {
 	})
 }
 
-func (s *emuStream) Wait(Event) error   { return nil }
-func (s *emuStream) Synchronize() error { return nil }
-func (s *emuStream) Close() error       { return nil }
+func (s *emuStream) Wait(e Event) error {
+	ev, ok := e.(*emuEvent)
+	if !ok {
+		return fmt.Errorf("cuda: the event belongs to another device")
+	}
+	return s.do(func() error { return ev.settle(s) })
+}
+
+func (s *emuStream) Synchronize() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.captured != nil {
+		return fmt.Errorf("cuda: the stream is being captured: there is nothing to wait for")
+	}
+	err := s.run()
+	s.failed = nil
+	return err
+}
+
+func (s *emuStream) Close() error {
+	s.d.mu.Lock()
+	s.d.streams = slices.DeleteFunc(s.d.streams, func(o *emuStream) bool { return o == s })
+	s.d.mu.Unlock()
+	return s.Synchronize()
+}
 
 func (s *emuStream) Capture(f func() error) (Graph, error) {
 	g := &emuGraph{}
@@ -214,10 +293,25 @@ func (g *emuGraph) Close() error { return nil }
 
 type emuEvent struct {
 	mu sync.Mutex
+	of *emuStream // that it was recorded on
 	at time.Time
 }
 
-func (e *emuEvent) Synchronize() error { return nil }
+func (e *emuEvent) Synchronize() error { return e.settle(nil) }
+
+// settle makes the event happen, unless the stream that waits is the one that makes it.
+func (e *emuEvent) settle(by *emuStream) error {
+	e.mu.Lock()
+	of := e.of
+	e.mu.Unlock()
+	if of == nil || of == by || !of.d.e.Late {
+		return nil
+	}
+	of.mu.Lock()
+	defer of.mu.Unlock()
+	of.failed = of.run()
+	return of.failed
+}
 
 func (e *emuEvent) Since(earlier Event) (time.Duration, error) {
 	o, ok := earlier.(*emuEvent)

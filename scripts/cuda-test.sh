@@ -6,7 +6,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 eval "$(scripts/cuda-env.sh)"
 go vet -tags cuda,cudaemu ./cuda/...
-go test -tags cuda,cudaemu ./cuda/nvidia
+go test -tags cuda,cudaemu ./cuda/nvidia ./cuda/session
+# Every kernel of ours by the driver's own launch. The checks are the other run's; here a fault would stay.
+MOEC_DEVICE=cuda MOEC_EMU_CHECKS=0 go test -tags cuda,cudaemu -skip 'Mutant|Damage' ./codegen/ptx
 go test -tags cuda -v ./cuda/nvidia | grep -v '^===' # says why it skips without a GPU
 
 # The shared library takes the driver's place for a program that loads it.

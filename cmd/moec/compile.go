@@ -174,11 +174,14 @@ func (a *app) deviceSteps(p *plan.Program) {
 	if p.Target.Device != "cuda" {
 		return
 	}
-	launches := 0
+	launches, chosen := 0, 0
 	host := map[string]int{}
 	var order []string
 	for _, st := range p.Main().Steps {
 		launches += len(st.Launches)
+		if len(st.Variants) > 0 {
+			chosen++
+		}
 		if why, ok := strings.CutPrefix(st.Note, cuda.HostNote); ok && st.Kernel == plan.KernelRef {
 			if host[why] == 0 {
 				order = append(order, why)
@@ -187,6 +190,9 @@ func (a *app) deviceSteps(p *plan.Program) {
 		}
 	}
 	fmt.Fprintf(a.out, "cuda: %d launches of %d kernels for %s at %s\n", launches, len(p.Modules), p.Target.GPU, p.Target.Precision)
+	if chosen > 0 {
+		fmt.Fprintf(a.out, "cuda: steps that have other launches for some sizes: %d (moec inspect --plan shows when)\n", chosen)
+	}
 	for _, why := range order {
 		fmt.Fprintf(a.out, "cuda: %d steps run on the host: %s\n", host[why], why)
 	}

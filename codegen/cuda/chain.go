@@ -344,6 +344,8 @@ func (c *chainBuilder) emit(v *ir.Value) (int, error) {
 		}
 		if r.scalar != nil {
 			switch v.Type.DType {
+			case tensor.F64:
+				out = c.prog.DoC("constdouble", []float64{*r.scalar})
 			case tensor.F32:
 				out = c.prog.DoC("const", []float64{float64(plan.Clamp(float32(*r.scalar), c.l.float))})
 			case tensor.Bool:

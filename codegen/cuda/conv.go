@@ -13,24 +13,43 @@ func window2(in, out []ptx.Expr, kernel, strides, dilations, pads []int64, autoP
 	if n < 1 || n > 2 || len(in) != n || len(out) != n {
 		return h, w, decline("a window over %d dimensions", n)
 	}
-	if autoPad != "NOTSET" && autoPad != "VALID" && autoPad != "" {
-		return h, w, decline("padding %s", autoPad)
-	}
 	at := func(s []int64, i int, def int64) int {
 		if i < len(s) {
 			return int(s[i])
 		}
 		return int(def)
 	}
-	one := func(i int) ptx.Window {
-		return ptx.Window{
-			Size: int(kernel[i]), Stride: at(strides, i, 1), Dilation: at(dilations, i, 1), Pad: at(pads, i, 0), In: in[i], Out: out[i],
+	all := []ptx.Window{{Size: 1, Stride: 1, Dilation: 1, In: ptx.N(1), Out: ptx.N(1)}}
+	for i := range n {
+		one := ptx.Window{Size: int(kernel[i]), Stride: at(strides, i, 1), Dilation: at(dilations, i, 1), In: in[i], Out: out[i]}
+		switch autoPad {
+		case "NOTSET", "":
+			one.Pad = at(pads, i, 0)
+		case "VALID":
+		default:
+			if one.Pad, err = samePad(one, autoPad == "SAME_LOWER"); err != nil {
+				return h, w, err
+			}
 		}
+		all = append(all, one)
 	}
-	if n == 1 {
-		return ptx.Window{Size: 1, Stride: 1, Dilation: 1, In: ptx.N(1), Out: ptx.N(1)}, one(0), nil
+	return all[n-1], all[n], nil
+}
+
+// samePad is the padding in front that gives an output for each stride of the input; lower puts the odd one there.
+func samePad(w ptx.Window, lower bool) (int, error) {
+	total := (w.Size - 1) * w.Dilation // of stride 1, whatever the size
+	if w.Stride > 1 {
+		size, err := constDim(w.In)
+		if err != nil {
+			return 0, decline("padding to the same size with a stride, of a size that is not fixed")
+		}
+		total = max(((size+w.Stride-1)/w.Stride-1)*w.Stride+total+1-size, 0)
 	}
-	return one(0), one(1), nil
+	if lower {
+		return total - total/2, nil
+	}
+	return total / 2, nil
 }
 
 // conv is a convolution with bias, residual and activation in its epilogue.
@@ -161,4 +180,46 @@ func (l *Lowering) pool(n *ir.Node) (*Choice, error) {
 		return nil, err
 	}
 	return launchOne(k, "", append(args, Operand{Value: n.Outputs[0]})...), nil
+}
+
+// convTranspose is a transposed convolution with bias.
+func (l *Lowering) convTranspose(n *ir.Node) (*Choice, error) {
+	float, err := l.oneFloat(n)
+	if err != nil {
+		return nil, err
+	}
+	a := n.Attrs.(*ops.ConvTransposeAttrs)
+	x, w, y := n.Inputs[0], n.Inputs[1], n.Outputs[0]
+	xd, wd, yd := l.dims.of(x), l.dims.of(w), l.dims.of(y)
+	sizes := make([]int, 0, len(wd))
+	for _, e := range wd {
+		k, err := constDim(e)
+		if err != nil {
+			return nil, err
+		}
+		sizes = append(sizes, k)
+	}
+	if len(a.OutputShape) > 0 || a.AutoPad != "NOTSET" && a.AutoPad != "" {
+		return nil, decline("a transposed convolution to a given shape, or with padding %s", a.AutoPad)
+	}
+	kernel := make([]int64, 0, len(wd))
+	for _, k := range sizes[2:] {
+		kernel = append(kernel, int64(k))
+	}
+	s := ptx.ConvTranspose{Batch: xd[0], InC: sizes[0], Groups: int(a.Group), OutC: sizes[1] * int(a.Group), DType: float, Bias: input(n, 2) != nil}
+	if s.H, s.W, err = window2(xd[2:], yd[2:], kernel, a.Strides, a.Dilations, a.Pads, a.AutoPad); err != nil {
+		return nil, err
+	}
+	k, err := s.Kernel()
+	if err != nil {
+		return nil, decline("%v", err)
+	}
+	args, err := l.operands(x, w)
+	if err == nil && s.Bias {
+		args, err = l.more(args, n.Inputs[2])
+	}
+	if err != nil {
+		return nil, err
+	}
+	return launchOne(k, "", append(args, Operand{Value: y})...), nil
 }

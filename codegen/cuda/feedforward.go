@@ -2,7 +2,9 @@ package cuda
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/seed-c851cfd2/moec/codegen/plan"
@@ -26,6 +28,12 @@ func (l *Lowering) merged(v *ir.Value) (*plan.Const, error) {
 type sources struct {
 	operands map[string]Operand
 	numbers  map[string][]float32
+	prefix   string // tells the constants of one Op of a node from those of another
+}
+
+// clone copies the tables, which launches add to.
+func (s sources) clone() sources {
+	return sources{operands: maps.Clone(s.operands), numbers: maps.Clone(s.numbers), prefix: s.prefix}
 }
 
 // addOp appends the launches of an Op to a choice; its scratch memory becomes temporaries.
@@ -43,19 +51,11 @@ func (l *Lowering) addOp(c *Choice, n *ir.Node, op *ptx.Op, s sources) error {
 			if !ok {
 				return fmt.Errorf("%w: no numbers for the weight %s of %s", ir.ErrGraph, b.Name, op.Name)
 			}
-			var t *tensor.Tensor
-			var err error
-			layout := ""
-			if b.Pack != nil {
-				t, err = packTensor(b.Pack, src)
-				layout = b.Pack.DType.String() + " " + b.Pack.Layout
-			} else if t, err = plan.Convert(tensor.Of(src, len(src)), b.DType); b.DType != tensor.F32 {
-				layout = b.DType.String()
-			}
+			k, err := l.packedExtra(n, s.prefix+b.Name, b, src)
 			if err != nil {
 				return fmt.Errorf("packing %s: %w", b.Name, err)
 			}
-			s.operands[b.Name] = Operand{Const: &plan.Const{Name: n.Name + "." + b.Name, DType: tensor.F32, Shape: []int{len(src)}, Layout: layout, Data: t}}
+			s.operands[b.Name] = Operand{Const: k}
 		default:
 			return fmt.Errorf("%w: %s has a buffer %s that nothing feeds", ir.ErrGraph, op.Name, b.Name)
 		}
@@ -81,6 +81,33 @@ func (l *Lowering) addOp(c *Choice, n *ir.Node, op *ptx.Op, s sources) error {
 		c.Launches = append(c.Launches, out)
 	}
 	return nil
+}
+
+// packedExtra is the constant of a weight buffer, once for all variants of a node that read it in this layout.
+func (l *Lowering) packedExtra(n *ir.Node, name string, b ptx.Buffer, src []float32) (*plan.Const, error) {
+	layout := ""
+	if b.Pack != nil {
+		layout = b.Pack.DType.String() + " " + b.Pack.Layout
+	} else if b.DType != tensor.F32 {
+		layout = b.DType.String()
+	}
+	key := extraKey{n, name, layout}
+	if k, ok := l.extras[key]; ok {
+		return k, nil
+	}
+	var t *tensor.Tensor
+	var err error
+	if b.Pack != nil {
+		t, err = packTensor(b.Pack, src)
+	} else {
+		t, err = plan.Convert(tensor.Of(src, len(src)), b.DType)
+	}
+	if err != nil {
+		return nil, err
+	}
+	k := &plan.Const{Name: n.Name + "." + name, DType: tensor.F32, Shape: []int{len(src)}, Layout: layout, Data: t}
+	l.extras[key] = k
+	return k, nil
 }
 
 // parameters reads constant inputs of a node as f32, and marks them as merged into the launches' own constants.
@@ -183,16 +210,29 @@ func (l *Lowering) mlpThen(n *ir.Node, t *tail) (*Choice, error) {
 	if s.Norm, s.Residual, err = l.tailOperands(t, src, "residual"); err != nil {
 		return nil, err
 	}
-	pl := l.planner
-	pl.Tokens = l.dims.estimate(s.Tokens)
+	build := func(pl ptx.Planner) (*Choice, error) {
+		out := &Choice{Kernel: plan.KernelLaunch, Pack: c.Pack}
+		return out, l.addMLP(out, n, s, src, pl)
+	}
+	if t != nil { // whether the norm is inside is one decision for all sizes
+		pl := l.planner
+		pl.Tokens = l.dims.estimate(s.Tokens)
+		return build(pl)
+	}
+	return l.variants(s.Tokens, l.planner.MLPCuts(s), build)
+}
+
+// addMLP appends the launches of an MLP as the planner has it.
+func (l *Lowering) addMLP(c *Choice, n *ir.Node, s ptx.MLP, src sources, pl ptx.Planner) error {
 	op, err := pl.MLP(s)
 	if err != nil {
-		return nil, decline("%v", err)
+		return decline("%v", err)
 	}
+	src = src.clone()
 	if s.Gated {
 		src.numbers["w1"] = append(append([]float32{}, src.numbers["w1"]...), src.numbers["up"]...)
 	}
-	return c, l.addOp(c, n, op, src)
+	return l.addOp(c, n, op, src)
 }
 
 // rowNorms is the length of each row of a matrix.
@@ -303,44 +343,54 @@ func (l *Lowering) moeThen(n *ir.Node, t *tail) (*Choice, error) {
 	if s.Norm, s.Base, err = l.tailOperands(t, src, "base"); err != nil {
 		return nil, err
 	}
-	pl := l.planner
-	pl.Tokens = l.dims.estimate(s.Tokens)
+	if s.Gated {
+		src.numbers["w1"] = append(append([]float32{}, src.numbers["w1"]...), src.numbers["up"]...)
+	}
+	cuts := l.planner.MoECuts(s)
+	var shared *sharedExpert
 	if input(n, ops.MoEInSharedW1) != nil {
-		var residual *Operand
-		if o, ok := src.operands["base"]; ok {
-			residual = &o
-		}
-		shared, err := l.sharedExpert(p, s, src.operands["x"], residual, pl)
-		if err != nil {
+		if shared, err = l.sharedExpert(p, s, src.operands["x"]); err != nil {
 			return nil, err
 		}
+		if o, ok := src.operands["base"]; ok { // the residual goes through the shared expert
+			shared.mlp.Residual, shared.src.operands["residual"] = true, o
+		}
 		s.Base = true
-		src.operands["base"] = shared
+		cuts = append(cuts, l.planner.MLPCuts(shared.mlp)...)
+		slices.Sort(cuts)
+		cuts = slices.Compact(cuts)
 	}
-	up := src.numbers["up"]
-	if s.Gated {
-		src.numbers["neurons"] = append(append([]float32{}, src.numbers["w1"]...), up...)
-		src.numbers["w1"] = src.numbers["neurons"]
-		src.numbers["neurons"] = append(append([]float32{}, src.numbers["neurons"]...), src.numbers["w2"]...)
-	} else {
-		src.numbers["neurons"] = append(append([]float32{}, src.numbers["w1"]...), src.numbers["w2"]...)
-	}
-	op, err := pl.MoE(s)
-	if err != nil {
-		return nil, decline("%v", err)
-	}
-	return c, l.addOp(c, n, op, src)
+	return l.variants(s.Tokens, cuts, func(pl ptx.Planner) (*Choice, error) {
+		out := &Choice{Kernel: plan.KernelLaunch, Pack: c.Pack}
+		src := src.clone()
+		if shared != nil {
+			src.operands["base"] = Operand{Temp: len(out.Temps)}
+			out.Temps = append(out.Temps, shared.out)
+			to := shared.src.clone()
+			to.operands["y"] = src.operands["base"]
+			if err := l.addMLP(out, n, shared.mlp, to, pl); err != nil {
+				return nil, err
+			}
+		}
+		op, err := pl.MoE(s)
+		if err != nil {
+			return nil, decline("%v", err)
+		}
+		out.order = op.Name // one launch adds hidden units in another order than three, and logits too
+		return out, l.addOp(out, n, op, src)
+	})
 }
 
-// sharedExpert adds the launches of the expert that every token has; its output, with the residual, is a temporary.
-func (l *Lowering) sharedExpert(p *parameters, m ptx.MoE, x Operand, residual *Operand, pl ptx.Planner) (Operand, error) {
+// sharedExpert is the expert that every token has; its output is a temporary that the mixture adds to.
+type sharedExpert struct {
+	mlp ptx.MLP
+	src sources
+	out plan.Temp
+}
+
+func (l *Lowering) sharedExpert(p *parameters, m ptx.MoE, x Operand) (*sharedExpert, error) {
 	s := ptx.MLP{Tokens: m.Tokens, DType: m.DType, Math: m.Math, Activation: m.Activation, D: m.D, Dv: m.Dv}
-	out := Operand{Temp: len(p.c.Temps)}
-	p.c.Temps = append(p.c.Temps, plan.Temp{Bytes: s.Tokens.MulN(s.Dv * s.DType.Size()).String()})
-	src := sources{operands: map[string]Operand{"x": x, "y": out}, numbers: map[string][]float32{}}
-	if residual != nil {
-		s.Residual, src.operands["residual"] = true, *residual
-	}
+	src := sources{operands: map[string]Operand{"x": x}, numbers: map[string][]float32{}, prefix: "shared_"}
 	add := func(name string, i int) bool {
 		v := p.data(i)
 		if v != nil {
@@ -352,17 +402,7 @@ func (l *Lowering) sharedExpert(p *parameters, m ptx.MoE, x Operand, residual *O
 	add("w2", ops.MoEInSharedW2)
 	s.Bias1, s.Gated, s.UpBias = add("b1", ops.MoEInSharedB1), add("up", ops.MoEInSharedUp), add("up_bias", ops.MoEInSharedUpB)
 	s.F = p.shape(ops.MoEInSharedW1)[1]
-	if p.err != nil {
-		return out, p.err
-	}
-	op, err := pl.MLP(s)
-	if err != nil {
-		return out, decline("%v", err)
-	}
-	if s.Gated {
-		src.numbers["w1"] = append(append([]float32{}, src.numbers["w1"]...), src.numbers["up"]...)
-	}
-	return out, l.addOp(p.c, p.n, op, src)
+	return &sharedExpert{mlp: s, src: src, out: plan.Temp{Bytes: s.Tokens.MulN(s.Dv * s.DType.Size()).String()}}, p.err
 }
 
 // pkm is a product-key memory, the query projection folded into its keys.
@@ -421,11 +461,16 @@ func (l *Lowering) pkm(n *ir.Node) (*Choice, error) {
 		return nil, err
 	}
 	src.operands["x"] = o
-	pl := l.planner
-	pl.Tokens = l.dims.estimate(s.Tokens)
-	op, err := pl.PKM(s)
-	if err != nil {
-		return nil, decline("%v", err)
+	if _, known := s.Tokens.Const(); !known {
+		s.PlainValues = l.planner.PKMBoth(s)
 	}
-	return c, l.addOp(c, n, op, src)
+	return l.variants(s.Tokens, l.planner.PKMCuts(s), func(pl ptx.Planner) (*Choice, error) {
+		out := &Choice{Kernel: plan.KernelLaunch, Pack: c.Pack}
+		op, err := pl.PKM(s)
+		if err != nil {
+			return nil, decline("%v", err)
+		}
+		out.order = op.Name // gathered values are added in the order of their slots, multiplied ones in that of the table
+		return out, l.addOp(out, n, op, src.clone())
+	})
 }

@@ -32,21 +32,26 @@ var floatOnly = map[string]bool{
 // elementwise gives the instructions of a node, nil when it is not elementwise or has no such instructions.
 func elementwise(n *ir.Node) emitter {
 	for _, v := range n.Inputs {
-		if v == nil && !n.Is("Clip") || v != nil && !computes(v.Type.DType) {
+		if v == nil && !n.Is("Clip") || v != nil && !computes(v.Type.DType) && !(n.Is("Cast") && converts(v.Type.DType)) {
 			return nil
 		}
 	}
-	if len(n.Outputs) != 1 || !computes(n.Outputs[0].Type.DType) {
+	if len(n.Outputs) != 1 || !computes(n.Outputs[0].Type.DType) && !(n.Is("Cast") && narrow(n.Outputs[0].Type.DType)) {
 		return nil
 	}
-	isFloat := n.Inputs[0].Type.DType == tensor.F32
+	isFloat := n.Inputs[0].Type.DType == tensor.F32 || n.Inputs[0].Type.DType == tensor.F64
+	for _, v := range n.Inputs {
+		if v != nil && v.Type.DType == tensor.F64 && !inF64(n) {
+			return nil
+		}
+	}
 	if fn, ok := plainFns[n.Op.Name]; ok && n.Op.Domain == ir.DomainONNX {
 		if floatOnly[n.Op.Name] && !isFloat {
 			return nil
 		}
 		return func(p *ptx.Program, a []int) int { return p.Do(fn, a...) }
 	}
-	if !n.Is("Max", "Min", "Sum", "Cast", "CastLike", "Pow", "Clip", "Mod", "Gelu", "LeakyRelu", "Elu", "HardSigmoid", "Swish") {
+	if !n.Is("Max", "Min", "Sum", "Cast", "CastLike", "Pow", "Clip", "Mod", "Gelu", "LeakyRelu", "Elu", "Celu", "Selu", "ThresholdedRelu", "Shrink", "HardSigmoid", "Swish", "IsInf") {
 		return nil
 	}
 	one := func(fn ptx.Fn, c ...float64) emitter {
@@ -69,6 +74,10 @@ func elementwise(n *ir.Node) emitter {
 		switch to := n.Outputs[0].Type.DType; to {
 		case tensor.F32:
 			return func(p *ptx.Program, a []int) int { return p.Do("float", a[0]) }
+		case tensor.F64:
+			return func(p *ptx.Program, a []int) int { return p.Do("double", a[0]) }
+		case tensor.F16, tensor.BF16:
+			return func(p *ptx.Program, a []int) int { return p.Do(ptx.Fn(to.String()), p.Do("float", a[0])) }
 		case tensor.Bool:
 			return func(p *ptx.Program, a []int) int { return p.Do("bool", a[0]) }
 		case tensor.I64, tensor.I32:
@@ -78,7 +87,7 @@ func elementwise(n *ir.Node) emitter {
 		if e, ok := scalarOf(n.Inputs[1]); ok {
 			return one("powc", e)
 		}
-		if isFloat && n.Inputs[1].Type.DType == tensor.F32 {
+		if isFloat && n.Inputs[1].Type.DType == n.Inputs[0].Type.DType {
 			return func(p *ptx.Program, a []int) int { return p.Do("pow", a...) }
 		}
 	case "Clip":
@@ -113,22 +122,74 @@ func elementwise(n *ir.Node) emitter {
 		return one("elu", floatAttr(n, "alpha"))
 	case "HardSigmoid":
 		return one("hardsigmoid", floatAttr(n, "alpha"), floatAttr(n, "beta"))
+	}
+	return composed(n, isFloat)
+}
+
+// composed are activations that are made of several functions.
+func composed(n *ir.Node, isFloat bool) emitter {
+	if !isFloat {
+		return nil
+	}
+	number := ptx.Fn("const")
+	if n.Inputs[0].Type.DType == tensor.F64 {
+		number = "constdouble"
+	}
+	alpha := floatAttr(n, "alpha")
+	scaled := func(p *ptx.Program, x int, by float64) int { return p.Do("mul", x, p.DoC(number, []float64{by})) }
+	switch n.Op.Name {
 	case "Swish":
-		if floatAttr(n, "alpha") == 1 {
-			return one("silu")
+		return func(p *ptx.Program, a []int) int { return p.Do("mul", a[0], p.Do("sigmoid", scaled(p, a[0], alpha))) }
+	case "Celu": // alpha elu(x/alpha)
+		return func(p *ptx.Program, a []int) int {
+			return scaled(p, p.DoC("elu", []float64{1}, scaled(p, a[0], 1/alpha)), alpha)
+		}
+	case "Selu":
+		return func(p *ptx.Program, a []int) int {
+			return scaled(p, p.DoC("elu", []float64{alpha}, a[0]), floatAttr(n, "gamma"))
+		}
+	case "ThresholdedRelu":
+		return func(p *ptx.Program, a []int) int {
+			return p.Do("where", p.Do("gt", a[0], p.DoC(number, []float64{alpha})), a[0], p.DoC(number, []float64{0}))
+		}
+	case "Shrink":
+		l, b := floatAttr(n, "lambd"), floatAttr(n, "bias")
+		return func(p *ptx.Program, a []int) int {
+			bias, none := p.DoC(number, []float64{b}), p.DoC(number, []float64{0})
+			up := p.Do("where", p.Do("gt", a[0], p.DoC(number, []float64{l})), p.Do("sub", a[0], bias), none)
+			return p.Do("where", p.Do("lt", a[0], p.DoC(number, []float64{-l})), p.Do("add", a[0], bias), up)
+		}
+	case "IsInf":
+		return func(p *ptx.Program, a []int) int {
+			is := func(sign int, want bool) int {
+				if !want {
+					return p.Do("bool", p.DoC("constint", []float64{0}))
+				}
+				return p.Do("eq", a[0], p.DoC(number, []float64{math.Inf(sign)}))
+			}
+			return p.Do("or", is(1, attr[bool](n, "detect_positive")), is(-1, attr[bool](n, "detect_negative")))
 		}
 	}
 	return nil
 }
 
+// inF64 reports ops whose functions have an f64 form.
+func inF64(n *ir.Node) bool {
+	fn, ok := plainFns[n.Op.Name]
+	return !ok || n.Op.Domain != ir.DomainONNX || ptx.HasFunction64(fn)
+}
+
 // computes reports the element types that programs compute with.
 func computes(dt tensor.DType) bool {
 	switch dt {
-	case tensor.F32, tensor.I64, tensor.I32, tensor.Bool:
+	case tensor.F32, tensor.F64, tensor.I64, tensor.I32, tensor.Bool:
 		return true
 	}
 	return false
 }
+
+// converts reports the types besides that a Cast may start from.
+func converts(dt tensor.DType) bool { return narrow(dt) || dt == tensor.U8 || dt == tensor.I8 }
 
 // scalarOf is the value of a constant of one element.
 func scalarOf(v *ir.Value) (float64, bool) {

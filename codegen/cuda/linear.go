@@ -39,6 +39,7 @@ func rules() map[string]rule {
 		"ReduceL2":              (*Lowering).reduce,
 		"ReduceSumSquare":       (*Lowering).reduce,
 		"ReduceLogSum":          (*Lowering).reduce,
+		"ReduceLogSumExp":       (*Lowering).reduce,
 		"ArgMax":                (*Lowering).argReduce,
 		"ArgMin":                (*Lowering).argReduce,
 		"GlobalAveragePool":     (*Lowering).globalPool,
@@ -49,6 +50,15 @@ func rules() map[string]rule {
 		"moec::Conv":            (*Lowering).conv,
 		"Gather":                (*Lowering).gather,
 		"GatherND":              (*Lowering).gatherND,
+		"GatherElements":        (*Lowering).gatherElements,
+		"ScatterElements":       (*Lowering).scatterElements,
+		"ScatterND":             (*Lowering).scatterND,
+		"TopK":                  (*Lowering).topK,
+		"Pad":                   (*Lowering).pad,
+		"Tile":                  (*Lowering).repeat,
+		"Trilu":                 (*Lowering).trilu,
+		"OneHot":                (*Lowering).oneHot,
+		"ConvTranspose":         (*Lowering).convTranspose,
 		"CumSum":                (*Lowering).cumSum,
 		"RNN":                   (*Lowering).recurrent,
 		"GRU":                   (*Lowering).recurrent,
@@ -64,6 +74,19 @@ func allF32(n *ir.Node) error {
 		}
 	}
 	return nil
+}
+
+// oneFloat is the type in device memory of a node's values, which are all f32 or all f64; others are declined.
+func (l *Lowering) oneFloat(n *ir.Node) (tensor.DType, error) {
+	if x := n.Inputs[0]; x == nil || x.Type.DType != tensor.F64 {
+		return l.float, allF32(n)
+	}
+	for _, v := range append(append([]*ir.Value{}, n.Inputs...), n.Outputs...) {
+		if v != nil && v.Type.DType != tensor.F64 {
+			return tensor.F64, decline("no kernel for %s of f64 and %s", n.Op, v.Type.DType)
+		}
+	}
+	return tensor.F64, nil
 }
 
 func input(n *ir.Node, i int) *ir.Value {
@@ -83,20 +106,38 @@ func (l *Lowering) linear(n *ir.Node) (*Choice, error) {
 	if parts := l.siblings(n); len(parts) > 1 {
 		return l.parts(n, parts)
 	}
-	return l.product(n, nil)
-}
-
-// product is a product with its epilogue and, when t is there, with what follows it.
-func (l *Lowering) product(n *ir.Node, t *tail) (*Choice, error) {
-	x, w := n.Inputs[0], n.Inputs[1]
-	if err := allF32(n); err != nil {
+	float, err := l.oneFloat(n)
+	if err != nil {
 		return nil, err
 	}
-	xd, wd := l.dims.of(x), l.dims.of(w)
+	xd, wd := l.dims.of(n.Inputs[0]), l.dims.of(n.Inputs[1])
 	if len(wd) != 2 || len(xd) < 1 {
 		return nil, decline("a product of ranks %d and %d", len(xd), len(wd))
 	}
 	rows := ptx.Elems(xd[:len(xd)-1])
+	if float == tensor.F64 { // one kernel for all sizes
+		return l.linearFor(n, rows, float, l.planner, nil)
+	}
+	return l.variants(rows, l.planner.GemmCuts(l.math, 1, l.dims.estimate(wd[1]), l.dims.estimate(wd[0])), func(pl ptx.Planner) (*Choice, error) {
+		return l.linearFor(n, rows, float, pl, nil)
+	})
+}
+
+// product is a product with what follows it.
+func (l *Lowering) product(n *ir.Node, t *tail) (*Choice, error) {
+	if err := allF32(n); err != nil {
+		return nil, err
+	}
+	xd, wd := l.dims.of(n.Inputs[0]), l.dims.of(n.Inputs[1])
+	if len(wd) != 2 || len(xd) < 1 {
+		return nil, decline("a product of ranks %d and %d", len(xd), len(wd))
+	}
+	return l.linearFor(n, ptx.Elems(xd[:len(xd)-1]), l.float, l.planner, t)
+}
+
+func (l *Lowering) linearFor(n *ir.Node, rows ptx.Expr, float tensor.DType, pl ptx.Planner, t *tail) (*Choice, error) {
+	x, w := n.Inputs[0], n.Inputs[1]
+	wd := l.dims.of(w)
 	act := ops.ActNone
 	if a, ok := n.Attrs.(*ops.LinearAttrs); ok {
 		act = a.Activation
@@ -104,9 +145,9 @@ func (l *Lowering) product(n *ir.Node, t *tail) (*Choice, error) {
 	k, cols := wd[0], wd[1]
 	g := ptx.Gemm{
 		Name: "linear", M: rows, N: cols, K: k, Math: l.math,
-		A: ptx.Matrix{DType: l.float, Row: k, Col: ptx.N(1)},
-		B: ptx.Matrix{DType: l.float, Row: cols, Col: ptx.N(1)},
-		C: ptx.Matrix{DType: l.float, Row: cols, Col: ptx.N(1)},
+		A: ptx.Matrix{DType: float, Row: k, Col: ptx.N(1)},
+		B: ptx.Matrix{DType: float, Row: cols, Col: ptx.N(1)},
+		C: ptx.Matrix{DType: float, Row: cols, Col: ptx.N(1)},
 	}
 	c := &Choice{Kernel: plan.KernelLaunch, Pack: map[int]*plan.Const{}}
 	args, err := l.operands(x)
@@ -119,11 +160,11 @@ func (l *Lowering) product(n *ir.Node, t *tail) (*Choice, error) {
 	}
 	args = append(args, weight)
 	var p ptx.Program
-	v := p.In(tensor.F32)
+	v := p.In(accumulator(float))
 	bias := -1
 	if b := input(n, 2); b != nil {
-		bias = p.In(l.float)
-		g.Extra = append(g.Extra, ptx.Matrix{DType: l.float, Row: ptx.N(0), Col: ptx.N(1)})
+		bias = p.In(float)
+		g.Extra = append(g.Extra, ptx.Matrix{DType: float, Row: ptx.N(0), Col: ptx.N(1)})
 		args, err = l.more(args, b)
 		if err != nil {
 			return nil, err
@@ -138,8 +179,8 @@ func (l *Lowering) product(n *ir.Node, t *tail) (*Choice, error) {
 		if !ptx.Elems(rd).Equal(ptx.Elems(yd)) {
 			return nil, decline("a residual that is broadcast")
 		}
-		residuals = append(residuals, p.In(l.float))
-		g.Extra = append(g.Extra, ptx.Matrix{DType: l.float, Row: cols, Col: ptx.N(1)})
+		residuals = append(residuals, p.In(float))
+		g.Extra = append(g.Extra, ptx.Matrix{DType: float, Row: cols, Col: ptx.N(1)})
 		if args, err = l.more(args, r); err != nil {
 			return nil, err
 		}
@@ -154,12 +195,12 @@ func (l *Lowering) product(n *ir.Node, t *tail) (*Choice, error) {
 	for _, r := range residuals {
 		v = p.Do("add", v, r)
 	}
-	p.Out(v, l.float)
+	p.Out(v, float)
 	g.Epilogue = p
 	if t != nil {
 		return c, l.normProduct(&g, t, c, args)
 	}
-	note := l.tile(&g, ptx.N(1))
+	note := l.tile(pl, &g, ptx.N(1))
 	kern, err := g.Kernel()
 	if err != nil {
 		return nil, decline("%v", err)
@@ -168,9 +209,20 @@ func (l *Lowering) product(n *ir.Node, t *tail) (*Choice, error) {
 	return c, nil
 }
 
-// tile lets the planner choose a product's tile, and gives its reason and bound.
-func (l *Lowering) tile(g *ptx.Gemm, batch ptx.Expr) string {
-	t, reason, bound := l.planner.Gemm(g.Math, l.dims.estimate(batch), l.dims.estimate(g.M), l.dims.estimate(g.N), l.dims.estimate(g.K))
+// accumulator is the type in which a product of a float type is summed.
+func accumulator(float tensor.DType) tensor.DType {
+	if float == tensor.F64 {
+		return float
+	}
+	return tensor.F32
+}
+
+// tile lets the planner choose a product's tile, and gives its reason and bound; products in f64 have none.
+func (l *Lowering) tile(pl ptx.Planner, g *ptx.Gemm, batch ptx.Expr) string {
+	if g.A.DType == tensor.F64 {
+		return "f64: one thread per output"
+	}
+	t, reason, bound := pl.Gemm(g.Math, l.dims.estimate(batch), pl.Tokens, l.dims.estimate(g.N), l.dims.estimate(g.K))
 	g.Tile = t
 	return fmt.Sprintf("%s; bound %s", reason, bound)
 }
@@ -191,7 +243,7 @@ func (l *Lowering) more(args []Operand, vs ...*ir.Value) ([]Operand, error) {
 // weight makes the right operand of a product: packed when it is a constant.
 func (l *Lowering) weight(g *ptx.Gemm, n *ir.Node, i int, c *Choice) (Operand, error) {
 	w := n.Inputs[i]
-	if !w.IsConst() {
+	if !w.IsConst() || g.B.DType == tensor.F64 {
 		return l.operand(w)
 	}
 	g.Weight = true
@@ -225,7 +277,8 @@ func packTensor(p *ptx.Pack, src []float32) (*tensor.Tensor, error) {
 // matmul is a batch of products.
 func (l *Lowering) matmul(n *ir.Node) (*Choice, error) {
 	a, b, y := n.Inputs[0], n.Inputs[1], n.Outputs[0]
-	if err := allF32(n); err != nil {
+	float, err := l.oneFloat(n)
+	if err != nil {
 		return nil, err
 	}
 	ad, bd, yd := l.dims.of(a), l.dims.of(b), l.dims.of(y)
@@ -248,18 +301,22 @@ func (l *Lowering) matmul(n *ir.Node) (*Choice, error) {
 	}
 	g := ptx.Gemm{
 		Name: "matmul", Batch: batch, M: m, N: cols, K: k, Math: l.math,
-		A: ptx.Matrix{DType: l.float, Row: k, Col: ptx.N(1), Batch: strides(ad)},
-		B: ptx.Matrix{DType: l.float, Row: cols, Col: ptx.N(1), Batch: strides(bd)},
-		C: ptx.Matrix{DType: l.float, Row: cols, Col: ptx.N(1), Batch: ptx.Contiguous(yd).Strides[:len(batch)]},
+		A: ptx.Matrix{DType: float, Row: k, Col: ptx.N(1), Batch: strides(ad)},
+		B: ptx.Matrix{DType: float, Row: cols, Col: ptx.N(1), Batch: strides(bd)},
+		C: ptx.Matrix{DType: float, Row: cols, Col: ptx.N(1), Batch: ptx.Contiguous(yd).Strides[:len(batch)]},
 	}
-	note := l.tile(&g, ptx.Elems(batch))
-	kern, err := g.Kernel()
-	if err != nil {
-		return nil, decline("%v", err)
-	}
-	args, err := l.operands(a, b)
-	if err != nil {
-		return nil, err
-	}
-	return launchOne(kern, note, append(args, Operand{Value: y})...), nil
+	cuts := l.planner.GemmCuts(l.math, l.dims.estimate(ptx.Elems(batch)), l.dims.estimate(cols), l.dims.estimate(k))
+	return l.variants(m, cuts, func(pl ptx.Planner) (*Choice, error) {
+		g := g
+		note := l.tile(pl, &g, ptx.Elems(batch))
+		kern, err := g.Kernel()
+		if err != nil {
+			return nil, decline("%v", err)
+		}
+		args, err := l.operands(a, b)
+		if err != nil {
+			return nil, err
+		}
+		return launchOne(kern, note, append(args, Operand{Value: y})...), nil
+	})
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/seed-c851cfd2/moec/codegen/plan"
+	"github.com/seed-c851cfd2/moec/codegen/plan/expr"
 	"github.com/seed-c851cfd2/moec/codegen/ptx"
 	"github.com/seed-c851cfd2/moec/ir"
 	"github.com/seed-c851cfd2/moec/ir/tensor"
@@ -26,9 +27,21 @@ type Choice struct {
 	Launches []Launch
 	Temps    []plan.Temp
 	// Also are the outputs of other nodes that the launches leave in memory.
-	Also []*ir.Value
+	Also     []*ir.Value
+	Variants []Variant // launches that are better for some sizes
 	// Pack are the constant inputs that only the launches read, as they read them.
 	Pack map[int]*plan.Const
+
+	declined bool   // on the host for want of a kernel
+	order    string // how sums are added, where a node's kernels differ in it: for variants
+}
+
+// Variant is other launches, for the sizes that its condition names; see plan.Variant.
+type Variant struct {
+	When     expr.Cond
+	Launches []Launch
+	Temps    []plan.Temp
+	Reorders bool
 }
 
 // Launch is a kernel with its buffers.
@@ -60,6 +73,7 @@ type Lowering struct {
 	nodes   []*ir.Node // in the order of the steps
 	at      map[*ir.Node]int
 	stored  map[storedKey]*plan.Const
+	extras  map[extraKey]*plan.Const
 }
 
 type storedKey struct {
@@ -67,8 +81,20 @@ type storedKey struct {
 	layout string
 }
 
-// Lower chooses for every node of a graph. The graph is not changed.
+// extraKey names a constant that launches of a node read beside its inputs.
+type extraKey struct {
+	node         *ir.Node
+	name, layout string
+}
+
+// Lower chooses for every node of a graph. The graph is not changed; the choices are for that of Lowering.Graph, in which
+// fused nodes without kernels are spelled out.
 func Lower(g *ir.Graph, t plan.Target) (*Lowering, error) {
+	return spell(promote(g), func(g *ir.Graph) (*Lowering, error) { return lowerAll(g, t) })
+}
+
+// lowerAll chooses for every node of a graph as it is.
+func lowerAll(g *ir.Graph, t plan.Target) (*Lowering, error) {
 	if t.GPU == "" {
 		t.GPU = "generic"
 	}
@@ -78,13 +104,11 @@ func Lower(g *ir.Graph, t plan.Target) (*Lowering, error) {
 	}
 	l := &Lowering{
 		g: g, planner: ptx.Planner{GPU: gpu}, target: t, host: map[*ir.Value]bool{}, open: map[*ir.Value]bool{}, read: map[*ir.Value]bool{},
-		choices: map[*ir.Node]*Choice{}, at: map[*ir.Node]int{}, stored: map[storedKey]*plan.Const{},
+		choices: map[*ir.Node]*Choice{}, at: map[*ir.Node]int{}, stored: map[storedKey]*plan.Const{}, extras: map[extraKey]*plan.Const{},
 	}
 	switch t.Precision {
 	case "", "f32":
-		if l.math = ptx.Exact; gpu.TF32*gpu.MMASync/3 > gpu.FP32 {
-			l.math = ptx.TF32x3
-		}
+		l.math = l.f32Math()
 	case "bf16", "f16":
 		l.math = ptx.Tensor16
 	default:
@@ -102,6 +126,10 @@ func Lower(g *ir.Graph, t plan.Target) (*Lowering, error) {
 		}
 		if l.readThrough(n) {
 			l.choices[n] = &Choice{Kernel: plan.KernelInside, Note: "read through strides"}
+			continue
+		}
+		if l.shapeAlone(n) {
+			l.choices[n] = &Choice{Kernel: plan.KernelInside, Note: shapeNote}
 			continue
 		}
 		c, err := l.choose(n, rules)
@@ -136,6 +164,30 @@ func (l *Lowering) readThrough(n *ir.Node) bool {
 
 // Nodes are the graph's nodes in the order of their steps.
 func (l *Lowering) Nodes() []*ir.Node { return l.nodes }
+
+const shapeNote = "its shape alone is read"
+
+// shapeAlone reports a node of whose outputs others read the shapes alone: nothing has to compute them.
+func (l *Lowering) shapeAlone(n *ir.Node) bool {
+	read := false
+	for _, v := range n.Outputs {
+		if v == nil {
+			continue
+		}
+		if l.g.IsOutput(v) || l.onHost(n) {
+			return false
+		}
+		for _, u := range v.Users() {
+			if read = true; !u.Is("Shape", "Size") && l.choices[u].Note != shapeNote {
+				return false
+			}
+		}
+	}
+	return read
+}
+
+// Graph is what was lowered: the graph given to Lower, or a copy with nodes spelled out.
+func (l *Lowering) Graph() *ir.Graph { return l.g }
 
 // Choice is what is done with a node.
 func (l *Lowering) Choice(n *ir.Node) *Choice { return l.choices[n] }
@@ -185,7 +237,7 @@ func (l *Lowering) choose(n *ir.Node, rules map[string]rule) (*Choice, error) {
 const HostNote = "on the host: "
 
 func hostChoice(reason string) *Choice {
-	return &Choice{Kernel: plan.KernelRef, Note: HostNote + reason}
+	return &Choice{Kernel: plan.KernelRef, Note: HostNote + reason, declined: true}
 }
 
 // settle finds the values that the host computes: those that follow from shapes alone, once per set of input
@@ -267,7 +319,7 @@ func (l *Lowering) storage(dt tensor.DType) (tensor.DType, error) {
 	switch dt {
 	case tensor.F32:
 		return l.float, nil
-	case tensor.I64, tensor.I32, tensor.U8, tensor.I8, tensor.Bool:
+	case tensor.F64, tensor.F16, tensor.BF16, tensor.I64, tensor.I32, tensor.U8, tensor.I8, tensor.Bool:
 		return dt, nil
 	}
 	return dt, decline("no kernel reads %s", dt)

@@ -189,7 +189,7 @@ func (l *Lowering) parts(n *ir.Node, parts []*ir.Node) (*Choice, error) {
 	}
 	p.Out(v, l.float)
 	g.Epilogue = p
-	note := l.tile(&g, ptx.N(len(parts)))
+	note := l.tile(l.planner, &g, ptx.N(len(parts)))
 	kern, err := g.Kernel()
 	if err != nil {
 		return nil, decline("%v", err)

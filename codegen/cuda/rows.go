@@ -13,7 +13,8 @@ import (
 // norm is a normalisation over the last axis, with the residual sum before it: inside the launch that computes the
 // rows, or a launch of its own.
 func (l *Lowering) norm(n *ir.Node) (*Choice, error) {
-	if err := allF32(n); err != nil {
+	float, err := l.oneFloat(n)
+	if err != nil {
 		return nil, err
 	}
 	c, why, err := l.normInside(n)
@@ -25,7 +26,7 @@ func (l *Lowering) norm(n *ir.Node) (*Choice, error) {
 	if len(d) < 1 {
 		return nil, decline("normalisation of a scalar")
 	}
-	s := ptx.Norm{Rows: ptx.Elems(d[:len(d)-1]), D: d[len(d)-1], DType: l.float, Scale: l.float}
+	s := ptx.Norm{Rows: ptx.Elems(d[:len(d)-1]), D: d[len(d)-1], DType: float, Scale: float}
 	ins := []*ir.Value{x}
 	params := n.Inputs[1:]
 	switch a := n.Attrs.(type) {
@@ -126,7 +127,8 @@ func axisOf(a int64, rank int) int {
 }
 
 func (l *Lowering) softmax(n *ir.Node) (*Choice, error) {
-	if err := allF32(n); err != nil {
+	float, err := l.oneFloat(n)
+	if err != nil {
 		return nil, err
 	}
 	d := l.dims.of(n.Inputs[0])
@@ -134,7 +136,7 @@ func (l *Lowering) softmax(n *ir.Node) (*Choice, error) {
 	if axis >= len(d) {
 		return nil, decline("softmax of a scalar")
 	}
-	k, err := ptx.Softmax{Outer: ptx.Elems(d[:axis]), D: d[axis], Inner: ptx.Elems(d[axis+1:]), DType: l.float, Log: n.Is("LogSoftmax")}.Kernel()
+	k, err := ptx.Softmax{Outer: ptx.Elems(d[:axis]), D: d[axis], Inner: ptx.Elems(d[axis+1:]), DType: float, Log: n.Is("LogSoftmax")}.Kernel()
 	if err != nil {
 		return nil, decline("%v", err)
 	}
@@ -150,7 +152,11 @@ func (l *Lowering) fold(n *ir.Node, kind string, axes []int, last bool) (*Choice
 	x := n.Inputs[0]
 	d := l.dims.of(x)
 	strides := ptx.Contiguous(d).Strides
-	s := ptx.Reduce{Kind: kind, DType: l.float, Last: last}
+	dt, err := l.storage(x.Type.DType)
+	if err != nil {
+		return nil, err
+	}
+	s := ptx.Reduce{Kind: kind, DType: dt, Last: last}
 	var inner []ptx.Expr
 	for i := range d {
 		if slices.Contains(axes, i) {
@@ -174,9 +180,6 @@ func (l *Lowering) fold(n *ir.Node, kind string, axes []int, last bool) (*Choice
 }
 
 func (l *Lowering) reduce(n *ir.Node) (*Choice, error) {
-	if n.Inputs[0].Type.DType != tensor.F32 {
-		return nil, decline("no kernel reduces %s", n.Inputs[0].Type.DType)
-	}
 	rank := len(l.dims.of(n.Inputs[0]))
 	var axes []int
 	if a := input(n, 1); a != nil {
@@ -206,15 +209,12 @@ func (l *Lowering) reduce(n *ir.Node) (*Choice, error) {
 }
 
 func (l *Lowering) argReduce(n *ir.Node) (*Choice, error) {
-	if n.Inputs[0].Type.DType != tensor.F32 {
-		return nil, decline("no kernel reduces %s", n.Inputs[0].Type.DType)
-	}
 	a := n.Attrs.(*ops.ArgReduceAttrs)
 	return l.fold(n, strings.ToLower(n.Op.Name), []int{axisOf(a.Axis, len(l.dims.of(n.Inputs[0])))}, a.SelectLastIndex)
 }
 
 func (l *Lowering) globalPool(n *ir.Node) (*Choice, error) {
-	if err := allF32(n); err != nil {
+	if _, err := l.oneFloat(n); err != nil {
 		return nil, err
 	}
 	var axes []int

@@ -38,9 +38,6 @@ var recurrentFns = map[string]ptx.Fn{"Sigmoid": "sigmoid", "Tanh": "tanh", "Relu
 
 // recurrent is an RNN, GRU or LSTM: one product for all steps' inputs, one launch that walks the steps.
 func (l *Lowering) recurrent(n *ir.Node) (*Choice, error) {
-	if l.float != tensor.F32 {
-		return nil, decline("recurrent layers keep their state in f32 only")
-	}
 	for i, v := range n.Inputs {
 		if v != nil && (i == 4 || v.Type.DType != tensor.F32) {
 			return nil, decline("a recurrent layer with lengths per sequence, or not of f32")
@@ -50,7 +47,7 @@ func (l *Lowering) recurrent(n *ir.Node) (*Choice, error) {
 	if a.Layout != 0 || len(a.ActivationAlpha)+len(a.ActivationBeta) > 0 {
 		return nil, decline("a recurrent layer with the batch first, or with parameters of its activations")
 	}
-	s := ptx.Recurrent{Kind: n.Op.Name, Math: l.math}
+	s := ptx.Recurrent{Kind: n.Op.Name, Math: l.f32Math()}
 	switch a.Direction {
 	case "forward":
 		s.Reverse = []bool{false}
@@ -107,7 +104,7 @@ func (l *Lowering) recurrent(n *ir.Node) (*Choice, error) {
 		if v == nil {
 			continue
 		}
-		o, err := l.operand(v)
+		o, err := l.inF32(c, v)
 		if err != nil {
 			return nil, err
 		}
@@ -118,18 +115,64 @@ func (l *Lowering) recurrent(n *ir.Node) (*Choice, error) {
 	if err != nil {
 		return nil, decline("%v", err)
 	}
-	for i, name := range []string{"y", "y_h", "y_c"} {
+	names := []string{"y", "y_h", "y_c"}
+	for i, name := range names {
 		b, ok := op.Buffer(name)
 		switch {
 		case !ok:
-		case l.present(n, i):
+		case l.present(n, i) && l.float == tensor.F32:
 			src.operands[name] = Operand{Value: n.Outputs[i]}
-		default: // nobody reads it
+		default: // nobody reads it, or not as f32
 			src.operands[name] = Operand{Temp: len(c.Temps)}
 			c.Temps = append(c.Temps, plan.Temp{Bytes: b.Elems.MulN(b.DType.Size()).String()})
 		}
 	}
-	return c, l.addOp(c, n, op, src)
+	if err := l.addOp(c, n, op, src); err != nil || l.float == tensor.F32 {
+		return c, err
+	}
+	for i, name := range names {
+		if _, ok := op.Buffer(name); ok && l.present(n, i) {
+			v := n.Outputs[i]
+			if err := l.convertTo(c, ptx.Elems(l.dims.of(v)), src.operands[name], tensor.F32, Operand{Value: v}, l.float); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return c, nil
+}
+
+// f32Math is how products of f32 are computed, whatever the target's precision.
+func (l *Lowering) f32Math() ptx.Math {
+	if gpu := l.planner.GPU; gpu.TF32*gpu.MMASync/3 > gpu.FP32 {
+		return ptx.TF32x3
+	}
+	return ptx.Exact
+}
+
+// inF32 is a value as f32: itself, or a temporary that a launch of the choice converts it to. A recurrent layer keeps
+// its state in f32, for it feeds every rounding back.
+func (l *Lowering) inF32(c *Choice, v *ir.Value) (Operand, error) {
+	o, err := l.operand(v)
+	if err != nil || l.float == tensor.F32 {
+		return o, err
+	}
+	n := ptx.Elems(l.dims.of(v))
+	to := Operand{Temp: len(c.Temps)}
+	c.Temps = append(c.Temps, plan.Temp{Bytes: n.MulN(tensor.F32.Size()).String()})
+	return to, l.convertTo(c, n, o, l.float, to, tensor.F32)
+}
+
+// convertTo appends the launch that copies n elements from one type to another.
+func (l *Lowering) convertTo(c *Choice, n ptx.Expr, from Operand, a tensor.DType, to Operand, b tensor.DType) error {
+	var p ptx.Program
+	p.Out(p.In(a), b)
+	all := ptx.Contiguous([]ptx.Expr{n})
+	k, err := ptx.Elementwise{Name: "convert", Shape: []ptx.Expr{n}, Inputs: []ptx.View{all}, Outputs: []ptx.View{all}, Prog: p}.Kernel()
+	if err != nil {
+		return decline("%v", err)
+	}
+	c.Launches = append(c.Launches, Launch{Kernel: k, Args: []Operand{from, to}})
+	return nil
 }
 
 // gatherND picks slices by tuples of indices.

@@ -60,7 +60,7 @@ func (s *symbols) name(name string, v *ir.Value, axis int) ptx.Expr {
 		return e
 	}
 	var e ptx.Expr
-	plain := !strings.ContainsAny(name, "+-*(), ") && (name[0] < '0' || name[0] > '9')
+	plain := !strings.ContainsAny(name, "+-*(),<= ") && (name[0] < '0' || name[0] > '9')
 	if parsed, err := expr.Parse(name); err == nil && !plain && s.all(parsed.Symbols()) {
 		e = parsed
 	} else if plain && !s.bound[name] {

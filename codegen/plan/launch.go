@@ -61,35 +61,75 @@ func checkLaunches(p *Program, f *Func) error {
 				return fmt.Errorf("%w: step %q leaves value %d, which no step inside it makes", ErrFormat, st.Name, v)
 			}
 		}
-		exprs := []string{}
-		for _, t := range st.Temps {
-			exprs = append(exprs, t.Bytes)
+		if len(st.Variants) > 0 && len(st.Launches) == 0 {
+			return fmt.Errorf("%w: step %q has variants of launches and none for all sizes", ErrFormat, st.Name)
 		}
-		for _, l := range st.Launches {
-			if _, ok := p.ModuleText(l.Module); !ok {
-				return fmt.Errorf("%w: step %q: launch of %s from module %q, which is not there", ErrFormat, st.Name, l.Kernel, l.Module)
-			}
-			if l.Block < 1 || l.Block > 1024 || l.Shared < 0 {
-				return fmt.Errorf("%w: step %q: launch of %s with %d threads and %d bytes of shared memory", ErrFormat, st.Name, l.Kernel, l.Block, l.Shared)
-			}
-			exprs = append(exprs, l.Grid[:]...)
-			for _, a := range l.Args {
-				x, err := ParseArg(a)
-				if err != nil {
-					return err
-				}
-				if x.Value >= len(f.Values) || x.Temp >= len(st.Temps) {
-					return fmt.Errorf("%w: step %q: launch of %s with argument %s", ErrFormat, st.Name, l.Kernel, a)
-				}
+		for _, v := range append([]Variant{{Launches: st.Launches, Temps: st.Temps}}, st.Variants...) {
+			if err := v.check(p, f); err != nil {
+				return fmt.Errorf("%w: step %q: %w", ErrFormat, st.Name, err)
 			}
 		}
-		for _, e := range exprs {
-			if _, err := expr.Parse(e); err != nil {
+		for _, v := range st.Variants {
+			if len(v.Launches) == 0 {
+				return fmt.Errorf("%w: step %q launches nothing when %s", ErrFormat, st.Name, v.When)
+			}
+			if _, err := expr.ParseCond(v.When); err != nil {
 				return fmt.Errorf("%w: step %q: %w", ErrFormat, st.Name, err)
 			}
 		}
 	}
 	return nil
+}
+
+// check holds launches to the modules, values and temporaries there are.
+func (v *Variant) check(p *Program, f *Func) error {
+	var exprs []string
+	for _, t := range v.Temps {
+		exprs = append(exprs, t.Bytes)
+	}
+	for _, l := range v.Launches {
+		if _, ok := p.ModuleText(l.Module); !ok {
+			return fmt.Errorf("launch of %s from module %q, which is not there", l.Kernel, l.Module)
+		}
+		if l.Block < 1 || l.Block > 1024 || l.Shared < 0 {
+			return fmt.Errorf("launch of %s with %d threads and %d bytes of shared memory", l.Kernel, l.Block, l.Shared)
+		}
+		exprs = append(exprs, l.Grid[:]...)
+		for _, a := range l.Args {
+			x, err := ParseArg(a)
+			if err != nil {
+				return err
+			}
+			if x.Value >= len(f.Values) || x.Temp >= len(v.Temps) {
+				return fmt.Errorf("launch of %s with argument %s", l.Kernel, a)
+			}
+		}
+	}
+	for _, e := range exprs {
+		if _, err := expr.Parse(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Variant is how to launch the step for given dimensions: the first of its Variants whose condition holds, else the
+// launches for all sizes. With sameOrder, variants that add in another order are passed over, so that a row's bits do
+// not depend on how many rows there are.
+func (s *Step) Variant(dims map[string]int64, sameOrder bool) (Variant, error) {
+	for _, v := range s.Variants {
+		if v.Reorders && sameOrder {
+			continue
+		}
+		c, err := expr.ParseCond(v.When)
+		if err != nil {
+			return v, err
+		}
+		if ok, err := c.Holds(dims); ok || err != nil {
+			return v, err
+		}
+	}
+	return Variant{Launches: s.Launches, Temps: s.Temps}, nil
 }
 
 // ValueArg prints the memory of a value as an argument.

@@ -61,26 +61,21 @@ func printFunc(w io.Writer, p *Program, i int, f *Func) {
 			fmt.Fprintf(w, "  ; %s", s.Note)
 		}
 		fmt.Fprintln(w)
-		for _, l := range s.Launches {
-			fmt.Fprintf(w, "    launch %s grid=%s block=%d shared=%d (%s)", l.Kernel, strings.Join(l.Grid[:], ","), l.Block, l.Shared, strings.Join(l.Args, " "))
-			if l.FLOPs != "" {
-				fmt.Fprintf(w, " flops=%s", l.FLOPs)
-			}
-			if l.Bytes != "" {
-				fmt.Fprintf(w, " bytes=%s", l.Bytes)
-			}
-			if l.Note != "" {
-				fmt.Fprintf(w, "  ; %s", l.Note)
+		for i := range s.Variants {
+			v := &s.Variants[i]
+			fmt.Fprintf(w, "    when %s:", v.When)
+			if v.Reorders {
+				fmt.Fprint(w, "  ; adds in another order than the launches for other sizes")
 			}
 			fmt.Fprintln(w)
+			printLaunches(w, v, "      ")
 		}
-		for i, t := range s.Temps {
-			fmt.Fprintf(w, "    temp t%d bytes=%s", i, t.Bytes)
-			if t.Zero {
-				fmt.Fprint(w, " zeroed once")
-			}
-			fmt.Fprintln(w)
+		indent := "    "
+		if len(s.Variants) > 0 {
+			fmt.Fprintln(w, "    otherwise:")
+			indent = "      "
 		}
+		printLaunches(w, &Variant{Launches: s.Launches, Temps: s.Temps}, indent)
 	}
 	for v := range f.Values {
 		c := f.Values[v].Const
@@ -93,6 +88,29 @@ func printFunc(w io.Writer, p *Program, i int, f *Func) {
 			fmt.Fprintf(w, " layout=%s", k.Layout)
 		}
 		fmt.Fprintf(w, " %q\n", k.Name)
+	}
+}
+
+func printLaunches(w io.Writer, v *Variant, indent string) {
+	for _, l := range v.Launches {
+		fmt.Fprintf(w, "%slaunch %s grid=%s block=%d shared=%d (%s)", indent, l.Kernel, strings.Join(l.Grid[:], ","), l.Block, l.Shared, strings.Join(l.Args, " "))
+		if l.FLOPs != "" {
+			fmt.Fprintf(w, " flops=%s", l.FLOPs)
+		}
+		if l.Bytes != "" {
+			fmt.Fprintf(w, " bytes=%s", l.Bytes)
+		}
+		if l.Note != "" {
+			fmt.Fprintf(w, "  ; %s", l.Note)
+		}
+		fmt.Fprintln(w)
+	}
+	for i, t := range v.Temps {
+		fmt.Fprintf(w, "%stemp t%d bytes=%s", indent, i, t.Bytes)
+		if t.Zero {
+			fmt.Fprint(w, " zeroed once")
+		}
+		fmt.Fprintln(w)
 	}
 }
 

@@ -120,12 +120,23 @@ type Step struct {
 	Captures int   // how many of In are passed on to the Subs
 	Origin   []string
 	Note     string // why this kernel: printed with the plan
-	// Launches are what a device target runs for this step, in order; empty on the CPU.
+	// Launches are what a device target runs for this step, in order, whatever the sizes; empty on the CPU.
 	Launches []Launch
 	// Also are the outputs of inside steps that the launches leave in memory, besides Out.
 	Also []int
 	// Temps are the pieces of device memory that the launches share, "t0", "t1", ... in their arguments.
 	Temps []Temp
+	// Variants are launches that are better than Launches for some sizes. See Step.Variant.
+	Variants []Variant
+}
+
+// Variant is other launches for a step, for the sizes that its condition names.
+type Variant struct {
+	When     string   `json:"when,omitempty"` // a condition that expr.ParseCond reads
+	Launches []Launch `json:"launches"`
+	Temps    []Temp   `json:"temps,omitempty"`
+	// Reorders says that some sum is added in another order than Launches do: results may differ in their last bits.
+	Reorders bool `json:"reorders,omitempty"`
 }
 
 // Launch is one kernel launch of a device program. Expressions are over the function's Symbols, in the form that

@@ -98,7 +98,7 @@ func (s *Attention) check() error {
 		return err
 	}
 	if s.Mask != nil {
-		if k, err := kindOf(s.Mask.DType); err != nil || k == intKind {
+		if k, err := kindOf(s.Mask.DType); err != nil || k == intKind || k == doubleKind {
 			return fmt.Errorf("ptx: attention mask of %s", s.Mask.DType)
 		}
 	}

@@ -24,6 +24,12 @@ var functions = map[Fn]function{
 	"constint": {0, 1, always(intKind), func(f *asm.Func, _ []value, c []float64) value {
 		return value{kind: intKind, i: f.Const64(int64(c[0]))}
 	}},
+	"constdouble": {0, 1, always(doubleKind), func(f *asm.Func, _ []value, c []float64) value {
+		return value{kind: doubleKind, d: f.ConstD(c[0])}
+	}},
+	"double":     {1, 0, always(doubleKind), func(f *asm.Func, a []value, _ []float64) value { return value{kind: doubleKind, d: asDouble(f, a[0])} }},
+	"f16":        unaryFn(func(f *asm.Func, x asm.F32) asm.F32 { return x.F16().F16() }),   // rounded to it
+	"bf16":       unaryFn(func(f *asm.Func, x asm.F32) asm.F32 { return x.BF16().BF16() }), // rounded to it
 	"float":      {1, 0, always(floatKind), func(f *asm.Func, a []value, _ []float64) value { return value{f: asFloat(f, a[0])} }},
 	"int":        {1, 0, always(intKind), func(f *asm.Func, a []value, _ []float64) value { return value{kind: intKind, i: asInt(f, a[0])} }},
 	"bool":       {1, 0, always(boolKind), func(f *asm.Func, a []value, _ []float64) value { return value{kind: boolKind, p: asBool(f, a[0])} }},

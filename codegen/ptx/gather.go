@@ -12,9 +12,6 @@ import (
 type Gather struct {
 	Outer, Axis, Inner, Count Expr
 	DType, Index              dtype
-	// Elements picks single elements instead: y and index have one shape [Outer, Count, Inner] and
-	// y[o, i, j] = x[o, index[o, i, j], j].
-	Elements bool
 }
 
 // Kernel writes the kernel.
@@ -28,7 +25,7 @@ func (s Gather) Kernel() (*Kernel, error) {
 	b := newKernel("gather", elementwiseThreads)
 	b.doc("gather %v of %v slices of %v", s.Count, s.Axis, s.Inner)
 	width := 1
-	if s.Inner.DivisibleBy(4) && !s.Elements {
+	if s.Inner.DivisibleBy(4) {
 		width = 4
 	}
 	total := s.Outer.Mul(s.Count).Mul(s.Inner)
@@ -41,9 +38,6 @@ func (s Gather) Kernel() (*Kernel, error) {
 	b.ExitIf(at.Ge(n))
 	slice, j := at.DivRem(inner)
 	o, i := slice.DivRem(count)
-	if s.Elements {
-		i = at
-	}
 	pick := load(index.At(i, s.Index.Size()), s.Index, 0).i
 	pick = pick.Lt(b.Const64(0)).SelU64(pick.Add(axis.Wide()), pick)
 	pick = pick.Max(b.Const64(0)).Min(axis.Wide().AddI(-1))
@@ -56,6 +50,39 @@ func (s Gather) Kernel() (*Kernel, error) {
 	} else {
 		store(b.Func, to, s.DType, 0, load(from, s.DType, 0))
 	}
+	return b.done(), nil
+}
+
+// GatherElements picks single elements: y and index are of shape Count, x of shape Shape, which is no smaller but along
+// Axis, and y[.., i, ..] = x[.., index[.., i, ..], ..]. Negative indices count from the end, those outside read the
+// nearest element. Buffers: x, index, y.
+type GatherElements struct {
+	Shape, Count []Expr
+	Axis         int
+	DType, Index dtype
+}
+
+// Kernel writes the kernel: one element per thread.
+func (s GatherElements) Kernel() (*Kernel, error) {
+	if _, err := kindOf(s.DType); err != nil {
+		return nil, err
+	}
+	if s.Index != tensor.I64 && s.Index != tensor.I32 || len(s.Count) != len(s.Shape) || s.Axis < 0 || s.Axis >= len(s.Shape) {
+		return nil, fmt.Errorf("ptx: gather of elements along axis %d of %d by %s indices of rank %d", s.Axis, len(s.Shape), s.Index, len(s.Count))
+	}
+	total, es := Elems(s.Count), s.DType.Size()
+	b, at := plainKernel("gather_elements", total)
+	b.doc("gather %v elements of %v along axis %d", s.Count, s.Shape, s.Axis)
+	b.k.Cost = Cost{Bytes: total.MulN(2*es + s.Index.Size())}
+	x, index, y := b.buffer("x", s.DType, Read), b.buffer("index", s.Index, Read), b.buffer("y", s.DType, Write)
+	strides, count := b.viewDims([]View{Contiguous(s.Shape)})[0], b.dims(s.Count)
+	axis, n := b.dim(s.Shape[s.Axis]), b.dim(total)
+	b.ExitIf(at.Ge(n))
+	coords := b.split(at, count)
+	pick := load(index.At(at, s.Index.Size()), s.Index, 0).i
+	pick = pick.Lt(b.Const64(0)).SelU64(pick.Add(axis.Wide()), pick)
+	coords[s.Axis] = pick.Max(b.Const64(0)).Min(axis.Wide().AddI(-1)).Low()
+	store(b.Func, y.At(at, es), s.DType, 0, load(x.At(strides.at(coords), es), s.DType, 0))
 	return b.done(), nil
 }
 
@@ -156,6 +183,8 @@ func (s Pad) Kernel() (*Kernel, error) {
 				fill.f = b.ConstF(float32(s.Value))
 			case intKind:
 				fill.i = b.Const64(int64(s.Value))
+			case doubleKind:
+				fill.d = b.ConstD(s.Value)
 			default:
 				fill.p = b.Bool(s.Value != 0)
 			}

@@ -36,22 +36,37 @@ func TestGather(t *testing.T) {
 	}
 }
 
+// TestGatherElements picks along each axis, by indices that cover less than the data and count from both ends.
 func TestGatherElements(t *testing.T) {
-	const outer, axis, inner, count = 2, 5, 3, 4
-	k, err := Gather{Outer: N(outer), Axis: N(axis), Inner: N(inner), Count: N(count), DType: tensor.I64, Index: tensor.I64, Elements: true}.Kernel()
-	op := single(t, k, err, map[string]Expr{"x": N(outer * axis * inner), "index": N(outer * count * inner), "y": N(outer * count * inner)})
-	r := seeded(t)
-	x, idx := make([]int64, outer*axis*inner), make([]int64, outer*count*inner)
-	for i := range x {
-		x[i] = int64(i) - 9
-	}
-	for i := range idx {
-		idx[i] = int64(r.IntN(axis))
-	}
-	got := unpackI64(run(t, op, nil, map[string][]byte{"x": packI64(x), "index": packI64(idx)})["y"])
-	for i := range got {
-		if w := x[(i/(count*inner)*axis+int(idx[i]))*inner+i%inner]; got[i] != w {
-			t.Fatalf("[%d] = %d, want %d", i, got[i], w)
+	for axis := range 3 {
+		for _, c := range [][2][3]int{{{2, 5, 3}, {2, 4, 3}}, {{4, 5, 6}, {3, 2, 5}}, {{1, 1, 1}, {1, 1, 1}}, {{3, 2, 2}, {0, 2, 2}}} {
+			shape, count := c[0], c[1]
+			count[axis] += 2 * min(count[0], 1) // more picks than elements
+			dims, S, C := map[string]int64{}, make([]Expr, 3), make([]Expr, 3)
+			for i := range 3 {
+				S[i], C[i] = Sym(fmt.Sprint("s", i)), Sym(fmt.Sprint("c", i))
+				dims[fmt.Sprint("s", i)], dims[fmt.Sprint("c", i)] = int64(shape[i]), int64(count[i])
+			}
+			k, err := GatherElements{Shape: S, Count: C, Axis: axis, DType: tensor.I64, Index: tensor.I64}.Kernel()
+			op := single(t, k, err, map[string]Expr{"x": Elems(S), "index": Elems(C), "y": Elems(C)})
+			r := seeded(t)
+			x, idx := make([]int64, shape[0]*shape[1]*shape[2]), make([]int64, count[0]*count[1]*count[2])
+			for i := range x {
+				x[i] = int64(i) - 9
+			}
+			for i := range idx {
+				idx[i] = int64(r.IntN(2*shape[axis]) - shape[axis])
+			}
+			got := unpackI64(run(t, op, dims, map[string][]byte{"x": packI64(x), "index": packI64(idx)})["y"])
+			for i := range got {
+				at := [3]int{i / (count[1] * count[2]), i / count[2] % count[1], i % count[2]}
+				if at[axis] = int(idx[i]); at[axis] < 0 {
+					at[axis] += shape[axis]
+				}
+				if w := x[(at[0]*shape[1]+at[1])*shape[2]+at[2]]; got[i] != w {
+					t.Fatalf("axis %d of %v: [%d] = %d, want %d", axis, c, i, got[i], w)
+				}
+			}
 		}
 	}
 }

@@ -47,7 +47,7 @@ func (t Tile) String() string {
 // repeated along the batch; sizes may be run-time dimensions. Value 0 of the epilogue is the f32
 // accumulator, further inputs are the Extra matrices (strides over rows and columns of C, 0 repeats: a
 // bias has Row 0, a residual has C's strides). The epilogue has one output, of C's format; an empty one
-// stores the accumulator.
+// stores the accumulator. In f64, value 0 is the f64 accumulator, and Math, Tile and Weight count for nothing.
 type Gemm struct {
 	Name     string
 	Batch    []Expr
@@ -239,6 +239,9 @@ func chooseTile(g *Gemm) Tile {
 // Kernel writes the kernel. Buffers are a, b, extra1, extra2, ..., [gamma, beta], c (or c1, c2, ...), and with a norm y
 // and, where several blocks finish a row, arrivals: one i32 per tile of rows, zero before and after.
 func (g Gemm) Kernel() (*Kernel, error) {
+	if g.A.DType == tensor.F64 {
+		return g.plain()
+	}
 	if err := g.check(); err != nil {
 		return nil, err
 	}

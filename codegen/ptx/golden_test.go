@@ -132,7 +132,6 @@ func TestGoldenMoE(t *testing.T) {
 			w := map[string][]float32{
 				"x": g.data["x"], "sel": g.data["p.expert_sel"], "w1": g.data["p.keys"], "w2": g.data["p.values"],
 				"bias": g.data["p.bias"], "o_bias": g.data["p.o_bias"], "logits": g.data["aux.logits"],
-				"neurons": append(append([]float32{}, g.data["p.keys"]...), g.data["p.values"]...),
 			}
 			if g.data["aux.sinkhorn"] != nil {
 				// Training: experts rank by the balanced matrix of each sequence.

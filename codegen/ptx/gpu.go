@@ -20,8 +20,8 @@ type GPU struct {
 	L2            float64 // MB
 	SharedPerSM   int     // bytes
 	SharedPerCTA  int     // bytes
-	LaunchMicros  float64 // per launch in a stream
-	GraphedMicros float64 // per launch in a captured graph
+	LaunchMicros  float64 // per launch in a stream, as in the first run of a set of shapes
+	GraphedMicros float64 // per launch in a captured graph, as sessions replay it from then on: what bounds count
 }
 
 // gpus is the table of named devices. "generic" is what every sm_80 device has at least.
@@ -79,7 +79,7 @@ func (g GPU) bound(m Math, flops, bytes, l2bytes float64, launches int) Bound {
 		Compute: flops / g.peak(m) * 1e6,
 		MemoryT: bytes / g.Memory / 1e3,
 		L2:      l2bytes / g.L2Rate / 1e3,
-		Calls:   float64(launches) * g.LaunchMicros,
+		Calls:   float64(launches) * g.GraphedMicros,
 	}
 	for _, t := range []struct {
 		t    float64

@@ -52,16 +52,6 @@ func (m *moeData) bytes(t testing.TB, op *Op) map[string][]byte {
 			v = append(append([]float32{}, v...), m.in["up"]...)
 		}
 		out[name] = packAs(m.DType, v)
-		if name == "w2" {
-			all := append(append(append([]float32{}, m.in["w1"]...), m.in["up"]...), v...)
-			if b, ok := op.Buffer("neurons"); ok {
-				p, err := b.Pack.Bytes(all)
-				if err != nil {
-					t.Fatal(err)
-				}
-				out["neurons"] = p
-			}
-		}
 		if b, ok := op.Buffer(name); ok && b.Pack != nil {
 			p, err := b.Pack.Bytes(v)
 			if err != nil {

@@ -22,7 +22,7 @@ type mutationCase struct {
 const (
 	runs       = "the loop runs at least once in every thread"
 	elected    = "elects one of several lanes or warps that hold the same value; the others would store it again"
-	allLanes   = "holds in all 32 lanes: 40 experts, 40 inputs"
+	allLanes   = "holds in all 32 lanes: 40 experts"
 	inRange    = "always true in this launch: three blocks are fewer than the eight that a batch of loads covers"
 	extraCol   = "columns past the last expert land in the padding of the row of logits"
 	zeroWeight = "what it would copy meets the zero padding of the packed weight"
@@ -31,8 +31,9 @@ const (
 	spare      = "starts a copy that nobody reads, of weights that exist"
 	zeroSlot   = "the register of an element past the row's end is zero and adds nothing"
 	implied    = "the branch around it has the same condition"
+	scratch    = "zeros past the row's padding land where a later step writes before anybody reads"
+	noUnit     = "units past the expert's have zero weights, and no bias here"
 	neverZero  = "no gate is 0 in this launch; skipping saves work, not correctness"
-	fits       = "always true in this launch: 24 inputs and 40 hidden units fill their loops"
 	pastEnd    = "what it loads is of the next row, and every use of it has the same guard"
 	idleWarp   = "a warp without queries multiplies zeros; skipping saves work, not correctness"
 	sameRow    = "a row that is not live has a live one's number, and would be stored again"
@@ -49,8 +50,9 @@ var harmlessMutants = map[string]map[string]string{
 	"moe/1": {"skip#0": runs, "skip#2": elected},
 	"moe/2": {"zerofill#0": zeroWeight, "zerofill#1": zeroWeight, "skip#3": spare, "skip#17": runs, "skip#20": runs},
 	"moe_decode/0": {
-		"skip#2": runs, "skip#3": runs, "skip#6": allLanes, "skip#1": allLanes, "skip#12": neverZero,
-		"skip#4": elected, "skip#8": elected, "skip#14": elected, "skip#19": elected,
+		"skip#0": scratch, "skip#2": runs, "skip#3": runs, "skip#6": allLanes, "skip#11": neverZero, "skip#12": zeroTerm,
+		"skip#4": elected, "skip#8": elected, "skip#13": elected, "skip#14": elected, "skip#15": elected, "skip#16": elected,
+		"skip#18": noUnit, "skip#20": neverZero, "skip#23": elected,
 	},
 	"attention_queries/0": {
 		"skip#4": idleWarp, "skip#5": runs, "skip#6": runs, "skip#7": spare,
@@ -72,9 +74,11 @@ var harmlessMutants = map[string]map[string]string{
 		"skip#38": sameRow, "skip#40": sameRow, "skip#42": sameRow, "skip#44": sameRow,
 	},
 	"moe_decode_norm/0": {
-		"skip#1": fits, "skip#10": fits, "skip#11": neverZero, "skip#15": fits, "skip#22": zeroSlot,
-		"skip#4": elected, "skip#7": elected, "skip#13": elected, "skip#18": elected, "skip#20": elected,
+		"skip#10": neverZero, "skip#17": noUnit, "skip#19": neverZero, "skip#26": zeroSlot,
+		"skip#4": elected, "skip#7": elected, "skip#12": elected, "skip#13": elected, "skip#14": elected, "skip#15": elected,
+		"skip#22": elected, "skip#24": elected,
 	},
+	"topk/0":      {"skip#2": elected, "skip#3": elected},
 	"layernorm/0": {"skip#1": zeroSlot, "skip#2": elected, "skip#4": elected},
 	"attention/0": {
 		"skip#0": runs, "skip#1": runs, "skip#2": spare,
@@ -124,6 +128,83 @@ func TestMutants(t *testing.T) {
 }
 
 var mutationCases = map[string]func(t *testing.T) mutationCase{
+	"gemm_f64": func(t *testing.T) mutationCase {
+		M := Sym("m")
+		g := Gemm{
+			M: M, N: N(7), K: N(9), A: Matrix{DType: tensor.F64, Row: N(9), Col: N(1)},
+			B: Matrix{DType: tensor.F64, Row: N(7), Col: N(1)}, C: Matrix{DType: tensor.F64, Row: N(7), Col: N(1)},
+		}
+		k, err := g.Kernel()
+		op := single(t, k, err, map[string]Expr{"a": M.MulN(9), "b": N(63), "c": M.MulN(7)})
+		return mutationCase{op: op, dims: map[string]int64{"m": 5}, in: map[string][]byte{"a": packF64(gauss64(t, 45)), "b": packF64(gauss64(t, 63))}}
+	},
+	"softmax_f64": func(t *testing.T) mutationCase {
+		k, err := Softmax{Outer: Sym("o"), D: N(5), Inner: N(3), DType: tensor.F64}.Kernel()
+		all := Sym("o").MulN(15)
+		op := single(t, k, err, map[string]Expr{"x": all, "y": all})
+		return mutationCase{op: op, dims: map[string]int64{"o": 4}, in: map[string][]byte{"x": packF64(gauss64(t, 60))}}
+	},
+	"norm_f64": func(t *testing.T) mutationCase {
+		k, err := Norm{Rows: Sym("n"), D: N(6), DType: tensor.F64, Scale: tensor.F64, Beta: true, Eps: 1e-5}.Kernel()
+		all := Sym("n").MulN(6)
+		op := single(t, k, err, map[string]Expr{"x": all, "y": all, "gamma": N(6), "beta": N(6)})
+		return mutationCase{op: op, dims: map[string]int64{"n": 7}, in: map[string][]byte{"x": packF64(gauss64(t, 42)), "gamma": packF64(gauss64(t, 6)), "beta": packF64(gauss64(t, 6))}}
+	},
+	"reduce_f64": func(t *testing.T) mutationCase {
+		s := Reduce{Kind: "logsumexp", Outer: []Expr{Sym("n")}, Inner: []Expr{N(4), N(3)}, DType: tensor.F64}
+		s.In = View{Strides: []Expr{N(12), N(1), N(4)}}
+		k, err := s.Kernel()
+		op := single(t, k, err, map[string]Expr{"x": Sym("n").MulN(12), "y": Sym("n")})
+		return mutationCase{op: op, dims: map[string]int64{"n": 9}, in: map[string][]byte{"x": packF64(gauss64(t, 108))}}
+	},
+	"rank": func(t *testing.T) mutationCase {
+		k, err := Rank{Outer: Sym("n"), D: N(9), Inner: N(2), K: N(4), DType: tensor.F64}.Kernel()
+		few := Sym("n").MulN(8)
+		op := single(t, k, err, map[string]Expr{"x": Sym("n").MulN(18), "values": few, "indices": few})
+		return mutationCase{op: op, dims: map[string]int64{"n": 3}, in: map[string][]byte{"x": packF64(gauss64(t, 54))}}
+	},
+	"topk": func(t *testing.T) mutationCase {
+		k, err := TopK{Rows: Sym("n"), D: N(300), K: 3, DType: tensor.F32}.Kernel()
+		op := single(t, k, err, map[string]Expr{"x": Sym("n").MulN(300), "values": Sym("n").MulN(3), "indices": Sym("n").MulN(3)})
+		x := gauss(seeded(t), 600)
+		for i := range x {
+			x[i] = -1 - x[i]*x[i] // below the zeros that stand past the row's end
+		}
+		return mutationCase{op: op, dims: map[string]int64{"n": 2}, in: map[string][]byte{"x": packAs(tensor.F32, x)}}
+	},
+	"gather_elements": func(t *testing.T) mutationCase {
+		k, err := GatherElements{Shape: []Expr{N(4), N(5)}, Count: []Expr{Sym("n"), N(3)}, Axis: 1, DType: tensor.F32, Index: tensor.I64}.Kernel()
+		op := single(t, k, err, map[string]Expr{"x": N(20), "index": Sym("n").MulN(3), "y": Sym("n").MulN(3)})
+		return mutationCase{op: op, dims: map[string]int64{"n": 3}, in: map[string][]byte{
+			"x": packAs(tensor.F32, gauss(seeded(t), 20)), "index": packI64([]int64{0, 4, -1, 2, 2, 2, -5, 1, 3}),
+		}}
+	},
+	"conv_transpose": func(t *testing.T) mutationCase {
+		s := ConvTranspose{
+			Batch: Sym("b"), InC: 2, OutC: 2, Groups: 1, DType: tensor.F32,
+			H: Window{Size: 2, Stride: 2, Dilation: 1, In: N(3), Out: N(6)}, W: Window{Size: 3, Stride: 2, Dilation: 1, Pad: 1, In: N(3), Out: N(5)},
+		}
+		k, err := s.Kernel()
+		op := single(t, k, err, map[string]Expr{"x": Sym("b").MulN(18), "w": N(24), "y": Sym("b").MulN(60)})
+		r := seeded(t)
+		return mutationCase{op: op, dims: map[string]int64{"b": 2}, in: map[string][]byte{"x": packAs(tensor.F32, gauss(r, 36)), "w": packAs(tensor.F32, gauss(r, 24))}}
+	},
+	"scatter_nd": func(t *testing.T) mutationCase {
+		k, err := ScatterND{Axes: []Expr{Sym("n"), N(3)}, Inner: N(2), Count: N(3), DType: tensor.F32, Reduce: "add"}.Kernel()
+		op := single(t, k, err, map[string]Expr{"data": Sym("n").MulN(6), "y": Sym("n").MulN(6), "index": N(6), "updates": N(6)})
+		r := seeded(t)
+		return mutationCase{op: op, dims: map[string]int64{"n": 2}, in: map[string][]byte{
+			"data": packAs(tensor.F32, gauss(r, 12)), "updates": packAs(tensor.F32, gauss(r, 6)), "index": packI64([]int64{0, 2, -1, 1, 0, 2}),
+		}}
+	},
+	"scatter": func(t *testing.T) mutationCase {
+		k, err := Scatter{Shape: []Expr{Sym("n"), N(5)}, Count: []Expr{N(2), N(3)}, Axis: 1, DType: tensor.F32, Index: tensor.I64, Reduce: "add"}.Kernel()
+		op := single(t, k, err, map[string]Expr{"data": Sym("n").MulN(5), "y": Sym("n").MulN(5), "index": N(6), "updates": N(6)})
+		r := seeded(t)
+		return mutationCase{op: op, dims: map[string]int64{"n": 4}, in: map[string][]byte{
+			"data": packAs(tensor.F32, gauss(r, 20)), "updates": packAs(tensor.F32, gauss(r, 6)), "index": packI64([]int64{0, 4, -1, 2, 2, 2}),
+		}}
+	},
 	"gemm": func(t *testing.T) mutationCase {
 		g := Gemm{
 			M: Sym("m"), N: N(70), K: N(84), Weight: true, Tile: Tile{16, 64, 16, 1, 2, 3},

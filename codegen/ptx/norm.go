@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/seed-c851cfd2/moec/codegen/ptx/asm"
+	"github.com/seed-c851cfd2/moec/ir/tensor"
 )
 
 // Norm is LayerNorm or RMSNorm over rows of D elements, with what surrounds it in a transformer folded in:
@@ -22,6 +23,9 @@ type Norm struct {
 
 // Kernel writes the kernel.
 func (s Norm) Kernel() (*Kernel, error) {
+	if s.DType == tensor.F64 && s.Scale == tensor.F64 {
+		return s.plain()
+	}
 	for _, dt := range []dtype{s.DType, s.Scale} {
 		if k, err := kindOf(dt); err != nil || k != floatKind {
 			return nil, fmt.Errorf("ptx: norm of %s", dt)
@@ -125,6 +129,9 @@ type Softmax struct {
 
 // Kernel writes the kernel.
 func (s Softmax) Kernel() (*Kernel, error) {
+	if s.DType == tensor.F64 {
+		return s.plain()
+	}
 	if k, err := kindOf(s.DType); err != nil || k != floatKind {
 		return nil, fmt.Errorf("ptx: softmax of %s", s.DType)
 	}

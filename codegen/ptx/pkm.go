@@ -56,6 +56,9 @@ type PKM struct {
 	Bias        bool // the folded scores have biases
 	B2          bool
 	Densify     bool
+	ScoreTiles  [2]Tile // of the scores' products; zero: chosen from the shape
+	ValueTile   Tile    // of the product with the values
+	PlainValues bool    // the product reads the values as gathering does, row-major: for programs that do both
 }
 
 // Dense reports whether all values take part.
@@ -69,6 +72,14 @@ func (s *PKM) heads() int {
 		return 1
 	}
 	return s.H
+}
+
+// scores is the number of columns and terms of the t-th product of scores.
+func (s *PKM) scores(t int) (cols, depth int) {
+	if t == 0 {
+		return s.heads() * s.N1, s.D1
+	}
+	return s.heads() * s.N2, s.D2
 }
 
 func (s *PKM) knn() (k1, k2, slots int) {
@@ -85,7 +96,10 @@ func (s PKM) Op() (*Op, error) {
 	if s.H < 1 || s.N1 < 1 || s.N2 < 1 || s.N1 > 1024 || s.N2 > 1024 || s.D1 < 1 || s.D2 < 1 {
 		return nil, fmt.Errorf("ptx: pkm of %d heads, %d x %d keys (at most 1024 each)", s.H, s.N1, s.N2)
 	}
-	op := &Op{Name: "pkm"}
+	op := &Op{Name: "pkm_gather"}
+	if s.Dense() || s.Densify {
+		op.Name = "pkm_product"
+	}
 	add := func(name string, role Role, dt dtype, elems Expr, p *Pack) {
 		op.Buffers = append(op.Buffers, Buffer{name, role, dt, elems, p})
 	}
@@ -95,15 +109,11 @@ func (s PKM) Op() (*Op, error) {
 	if s.Dense() && s.DType != tensor.F32 {
 		scoreType = s.DType // they feed a 16-bit product
 	}
-	for t, n := range []int{s.N1, s.N2} {
-		depth, from := s.D1, 0
-		if t == 1 {
-			depth, from = s.D2, s.X2
-		}
+	for t, from := range []int{0, s.X2} {
+		cols, depth := s.scores(t)
 		name := fmt.Sprint(t + 1)
-		cols := s.heads() * n
 		g := Gemm{
-			Name: "pkm_scores", M: s.Tokens, N: N(cols), K: N(depth), Weight: true, Math: s.Math,
+			Name: "pkm_scores", M: s.Tokens, N: N(cols), K: N(depth), Weight: true, Math: s.Math, Tile: s.ScoreTiles[t],
 			A: Matrix{DType: s.DType, Row: N(s.D), Col: N(1), Offset: N(from)},
 			B: Matrix{DType: s.DType, Row: N(cols), Col: N(1)}, C: Matrix{DType: scoreType, Row: N(cols), Col: N(1)},
 		}
@@ -145,7 +155,7 @@ func (s PKM) Op() (*Op, error) {
 func (s *PKM) values(op *Op, add func(string, Role, dtype, Expr, *Pack), pairs *pairTable, a Matrix, args ...string) error {
 	n := s.N1 * s.N2
 	g := Gemm{
-		Name: "pkm_values", M: s.Tokens, N: N(s.Dv), K: N(n), Weight: true, Math: s.Math, A: a, pairs: pairs,
+		Name: "pkm_values", M: s.Tokens, N: N(s.Dv), K: N(n), Weight: !s.PlainValues, Math: s.Math, Tile: s.ValueTile, A: a, pairs: pairs,
 		B: Matrix{DType: s.DType, Row: N(s.Dv), Col: N(1)}, C: Matrix{DType: s.DType, Row: N(s.Dv), Col: N(1)},
 	}
 	if s.B2 {
@@ -155,11 +165,15 @@ func (s *PKM) values(op *Op, add func(string, Role, dtype, Expr, *Pack), pairs *
 		g.Epilogue, g.Extra = p, []Matrix{{DType: s.DType, Row: N(0), Col: N(1)}}
 		args = append(args, "b2")
 	}
-	pack, err := g.Pack()
-	if err != nil {
-		return err
+	if s.PlainValues {
+		add("values", Weight, s.DType, N(n*s.Dv), nil)
+	} else {
+		pack, err := g.Pack()
+		if err != nil {
+			return err
+		}
+		add("values", Weight, s.DType, N(pack.Elems), pack)
 	}
-	add("values", Weight, s.DType, N(pack.Elems), pack)
 	k, err := g.Kernel()
 	if err != nil {
 		return err
@@ -210,6 +224,9 @@ func (s *PKM) sparse(op *Op, add func(string, Role, dtype, Expr, *Pack)) error {
 	op.Launches = append(op.Launches, l)
 	return nil
 }
+
+// gatherBatch is the number of values that a thread has under way at a time.
+const gatherBatch = 8
 
 // pkmKernel selects, weighs and gathers (or spreads) the values of one token per block; a warp per head.
 type pkmKernel struct {
@@ -282,9 +299,14 @@ func (p *pkmKernel) write() {
 		if p.B2 {
 			acc.Set(loadF(b2.At(col, es), p.DType, 0))
 		}
-		p.For("slot", p.Const(0), p.Const(all), 1, func(i asm.U32) {
-			v := p.index.Add(i.MulI(4)).LdsU32(0)
-			acc.FmaTo(p.weight.Add(i.MulI(4)).LdsF32(0), loadF(values.AtMul(v, p.Const(p.Dv), es).At(col, es), p.DType, 0))
+		p.batches(p.Const(0), all, 1, gatherBatch, func(is []asm.U32) {
+			v := make([]asm.F32, len(is))
+			for u, i := range is {
+				v[u] = loadF(values.AtMul(p.index.Add(i.MulI(4)).LdsU32(0), p.Const(p.Dv), es).At(col, es), p.DType, 0)
+			}
+			for u, i := range is {
+				acc.FmaTo(p.weight.Add(i.MulI(4)).LdsF32(0), v[u])
+			}
 		})
 		storeF(p.Func, y.AtMul(token, p.Const(p.Dv), es).At(col, es), p.DType, 0, acc)
 	})

@@ -26,7 +26,7 @@ func (p Planner) GemmNorm(kind Math, m, n, k int) (t Tile, fused bool, reason st
 	}
 	rows := 2 * float64(m) * float64(n) * es
 	plain, why, bound := p.Gemm(kind, 1, m, n, k)
-	apart, _, _ := p.gemmTime(kind, plain, 1, m, n, k)
+	apart, _ := p.gemmTime(kind, plain, 1, m, n, k)
 	apart += p.GPU.LaunchMicros + normTrip + rows/p.GPU.Memory/1e3
 	best := 0.0
 	for _, c := range tilesFor(kind) {
@@ -36,7 +36,7 @@ func (p Planner) GemmNorm(kind Math, m, n, k int) (t Tile, fused bool, reason st
 		warps := c.threads() / 32
 		batch := min((&RowNorm{}).batch(n), max(1, c.M/warps))
 		tail := normTrip*math.Ceil(float64(c.M)/float64(warps*batch)) + 2*float64(c.M)*float64(n)*es/portRate/1e3
-		if time, _, _ := p.gemmTime(kind, c, 1, m, n, k); best == 0 || time+tail < best {
+		if time, _ := p.gemmTime(kind, c, 1, m, n, k); best == 0 || time+tail < best {
 			t, best = c, time+tail
 		}
 	}
@@ -58,7 +58,7 @@ func (p Planner) gatedGemm(kind Math, m, n, k int) (Tile, string) {
 		}
 		both := t
 		both.N *= 2
-		if time, _, _ := p.gemmTime(kind, both, 1, m, 2*n, k); bestTime == 0 || time < bestTime {
+		if time, _ := p.gemmTime(kind, both, 1, m, 2*n, k); bestTime == 0 || time < bestTime {
 			best, bestTime = t, time
 		}
 	}
@@ -76,7 +76,7 @@ func (p Planner) Queries(s Attention, batch, queries int) (inside bool, reason s
 	}
 	rows, d, dq := float64(shape.rows), float64(s.Project.D), float64(s.projectedWidth())
 	own, _, _ := p.Gemm(s.Math, 1, batch*queries, s.Heads*s.HeadDim, s.Project.D)
-	apart, _, _ := p.gemmTime(s.Math, own, 1, batch*queries, s.Heads*s.HeadDim, s.Project.D)
+	apart, _ := p.gemmTime(s.Math, own, 1, batch*queries, s.Heads*s.HeadDim, s.Project.D)
 	apart += p.GPU.LaunchMicros + 2*float64(batch*queries*s.Heads*s.HeadDim)*es/p.GPU.Memory/1e3
 	blocks := float64(batch*s.Heads) * ceilDiv(float64(queries), rows)
 	// Two blocks share a multiprocessor, and warps without queries issue nothing: only those with some count.

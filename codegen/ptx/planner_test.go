@@ -33,7 +33,7 @@ func TestPlanPKM(t *testing.T) {
 		want      bool
 	}{{136, 32768, true}, {1024, 32768, false}, {136, 1, false}} {
 		s.N1, s.N2 = c.n, c.n
-		op, err := Planner{gpu(t, "a100"), c.tokens}.PKM(s)
+		op, err := Planner{GPU: gpu(t, "a100"), Tokens: c.tokens}.PKM(s)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -49,21 +49,21 @@ func TestPlanPKM(t *testing.T) {
 // experts, 2.1 MB at d=1024 and K G = 512: 2.3 us on a 3090.
 func TestPlanMoE(t *testing.T) {
 	s := MoE{Tokens: Sym("T"), D: 1024, E: 32, G: 128, Dv: 1024, K: 4, DType: tensor.BF16, Math: Tensor16, Activation: "relu"}
-	one, err := Planner{gpu(t, "3090"), 1}.MoE(s)
+	one, err := Planner{GPU: gpu(t, "3090"), Tokens: 1}.MoE(s)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(one.Launches) != 1 || !strings.Contains(one.Bound, "2.3 us") {
 		t.Errorf("one token: %d launches, bound %q; want 1 and 2.3 us", len(one.Launches), one.Bound)
 	}
-	many, err := Planner{gpu(t, "3090"), 32768}.MoE(s)
+	many, err := Planner{GPU: gpu(t, "3090"), Tokens: 32768}.MoE(s)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(many.Launches) != 3 || many.Launches[2].Kernel.Threads != 128 {
 		t.Errorf("32768 tokens: %d launches, %d threads; want 3 launches and tiles of 128 rows", len(many.Launches), many.Launches[2].Kernel.Threads)
 	}
-	few, err := Planner{gpu(t, "a100"), 100}.MoE(s)
+	few, err := Planner{GPU: gpu(t, "a100"), Tokens: 100}.MoE(s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +79,7 @@ func TestPlanMoE(t *testing.T) {
 // 1536), 128 are.
 func TestPlanMLP(t *testing.T) {
 	s := MLP{Tokens: Sym("T"), D: 384, F: 1536, Dv: 384, DType: tensor.F32, Activation: "gelu", Bias1: true, Bias2: true}
-	p := Planner{gpu(t, "a100"), 512}
+	p := Planner{GPU: gpu(t, "a100"), Tokens: 512}
 	wide, err := p.MLP(s)
 	if err != nil {
 		t.Fatal(err)
@@ -96,7 +96,7 @@ func TestPlanMLP(t *testing.T) {
 
 // TestPlanGemm: few rows get flat tiles, many rows the large one.
 func TestPlanGemm(t *testing.T) {
-	p := Planner{gpu(t, "h100"), 0}
+	p := Planner{GPU: gpu(t, "h100"), Tokens: 0}
 	small, _, _ := p.Gemm(Tensor16, 1, 8, 4096, 4096)
 	large, why, bound := p.Gemm(Tensor16, 1, 8192, 8192, 8192)
 	if small.M != 16 || large.M != 128 || why == "" {

@@ -9,7 +9,7 @@ import (
 
 // Program is a chain of elementwise functions, computed in registers: the body of an elementwise kernel and
 // the epilogue of a product. Values are numbered: first the inputs, then one per instruction. Floats of any
-// storage format are computed in f32, integers in 64 bits.
+// storage format are computed in f32, f64 in itself, integers in 64 bits.
 type Program struct {
 	Inputs  []tensor.DType
 	Body    []Instr
@@ -58,9 +58,10 @@ const (
 	floatKind kind = iota
 	intKind
 	boolKind
+	doubleKind
 )
 
-func (k kind) String() string { return [...]string{"float", "int", "bool"}[k] }
+func (k kind) String() string { return [...]string{"float", "int", "bool", "double"}[k] }
 
 func kindOf(dt tensor.DType) (kind, error) {
 	switch dt {
@@ -70,6 +71,8 @@ func kindOf(dt tensor.DType) (kind, error) {
 		return intKind, nil
 	case tensor.Bool:
 		return boolKind, nil
+	case tensor.F64:
+		return doubleKind, nil
 	}
 	return 0, fmt.Errorf("ptx: no kernel computes with %s", dt)
 }
@@ -80,6 +83,7 @@ type value struct {
 	f    asm.F32
 	i    asm.U64
 	p    asm.Pred
+	d    asm.F64
 }
 
 // check types every value and finds unknown functions and wrong arguments.
@@ -93,19 +97,19 @@ func (p *Program) check() ([]kind, error) {
 		kinds = append(kinds, k)
 	}
 	for n, in := range p.Body {
-		d, ok := functions[in.Fn]
-		if !ok {
-			return nil, fmt.Errorf("ptx: program: unknown function %q", in.Fn)
-		}
-		if len(in.Args) != d.args || len(in.C) != d.consts {
-			return nil, fmt.Errorf("ptx: program: %s takes %d values and %d constants", in.Fn, d.args, d.consts)
-		}
 		var ks []kind
 		for _, a := range in.Args {
 			if a < 0 || a >= len(p.Inputs)+n {
 				return nil, fmt.Errorf("ptx: program: %s uses value %d before it exists", in.Fn, a)
 			}
 			ks = append(ks, kinds[a])
+		}
+		d, ok := lookup(in.Fn, ks)
+		if !ok {
+			return nil, fmt.Errorf("ptx: program: no function %q of %v", in.Fn, ks)
+		}
+		if len(in.Args) != d.args || len(in.C) != d.consts {
+			return nil, fmt.Errorf("ptx: program: %s takes %d values and %d constants", in.Fn, d.args, d.consts)
 		}
 		out, ok := d.result(ks)
 		if !ok {
@@ -147,11 +151,12 @@ func (p *Program) emit(f *asm.Func, inputs []value, coords ...asm.U32) []value {
 			vals = append(vals, value{kind: intKind, i: coords[int(in.C[0])].Wide()})
 			continue
 		}
-		args := make([]value, len(in.Args))
+		args, ks := make([]value, len(in.Args)), make([]kind, len(in.Args))
 		for i, a := range in.Args {
-			args[i] = vals[a]
+			args[i], ks[i] = vals[a], vals[a].kind
 		}
-		vals = append(vals, functions[in.Fn].emit(f, args, in.C))
+		d, _ := lookup(in.Fn, ks)
+		vals = append(vals, d.emit(f, args, in.C))
 	}
 	out := make([]value, len(p.Outputs))
 	for i, o := range p.Outputs {
@@ -179,6 +184,8 @@ func load(base asm.U64, dt tensor.DType, off int) value {
 		return value{kind: intKind, i: base.LdS8(off).WideS()}
 	case tensor.Bool:
 		return value{kind: boolKind, p: base.LdU8(off).NeI(0)}
+	case tensor.F64:
+		return value{kind: doubleKind, d: base.LdF64(off)}
 	}
 	panic("ptx: load of " + dt.String())
 }
@@ -232,6 +239,8 @@ func store(f *asm.Func, base asm.U64, dt tensor.DType, off int, v value) {
 		base.StU8(off, asInt(f, v).Low())
 	case tensor.Bool:
 		base.StU8(off, asBool(f, v).U32())
+	case tensor.F64:
+		base.StF64(off, asDouble(f, v))
 	default:
 		panic("ptx: store of " + dt.String())
 	}
@@ -277,8 +286,22 @@ func asFloat(f *asm.Func, v value) asm.F32 {
 		return v.i.F32()
 	case boolKind:
 		return v.p.SelF32(f.ConstF(1), f.ConstF(0))
+	case doubleKind:
+		return v.d.F32()
 	}
 	return v.f
+}
+
+func asDouble(f *asm.Func, v value) asm.F64 {
+	switch v.kind {
+	case intKind:
+		return v.i.F64()
+	case boolKind:
+		return v.p.SelF64(f.ConstD(1), f.ConstD(0))
+	case floatKind:
+		return v.f.F64()
+	}
+	return v.d
 }
 
 func asInt(f *asm.Func, v value) asm.U64 {
@@ -287,6 +310,8 @@ func asInt(f *asm.Func, v value) asm.U64 {
 		return v.f.S64()
 	case boolKind:
 		return v.p.SelU64(f.Const64(1), f.Const64(0))
+	case doubleKind:
+		return v.d.S64()
 	}
 	return v.i
 }
@@ -297,6 +322,8 @@ func asBool(f *asm.Func, v value) asm.Pred {
 		return v.f.Eq(f.ConstF(0)).Not()
 	case intKind:
 		return v.i.Eq(f.Const64(0)).Not()
+	case doubleKind:
+		return v.d.Eq(f.ConstD(0)).Not()
 	}
 	return v.p
 }

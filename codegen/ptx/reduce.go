@@ -40,6 +40,7 @@ var reductions = map[string]reduction{
 	"l2":        {0, square, asm.F32.Add, func(_ *asm.Func, x, _ asm.F32) asm.F32 { return x.Sqrt() }},
 	"sumsquare": {0, square, asm.F32.Add, nil},
 	"logsum":    {0, nil, asm.F32.Add, func(_ *asm.Func, x, _ asm.F32) asm.F32 { return logF(x) }},
+	"logsumexp": {},
 	"argmax":    {},
 	"argmin":    {},
 }
@@ -53,11 +54,15 @@ func (s Reduce) Kernel() (*Kernel, error) {
 	if !ok {
 		return nil, fmt.Errorf("ptx: unknown reduction %q", s.Kind)
 	}
-	if k, err := kindOf(s.DType); err != nil || k != floatKind {
-		return nil, fmt.Errorf("ptx: reduction of %s", s.DType)
+	k, err := kindOf(s.DType)
+	if err != nil {
+		return nil, err
 	}
 	if len(s.In.Strides) != len(s.Outer)+len(s.Inner) {
 		return nil, fmt.Errorf("ptx: reduce: %d strides for %d+%d dimensions", len(s.In.Strides), len(s.Outer), len(s.Inner))
+	}
+	if k != floatKind {
+		return s.plain(k)
 	}
 	outer, outView, _ := collapse(s.Outer, []View{{Strides: s.In.Strides[:len(s.Outer)]}}, nil)
 	inner, inView, _ := collapse(s.Inner, []View{{Strides: s.In.Strides[len(s.Outer):]}}, nil)
@@ -98,17 +103,29 @@ func (s Reduce) Kernel() (*Kernel, error) {
 		b.argReduce(s, team, start, nIn, element, func(best asm.U32) { y.At(index, 8).StU64(0, best.Wide()) })
 		return b.done(), nil
 	}
-	acc := b.ConstF(red.start).Var("acc")
-	b.For("i", start, nIn, team, func(i asm.U32) {
-		v := element(i)
-		if red.each != nil {
-			v = red.each(b.Func, v)
+	fold := func(red reduction) asm.F32 {
+		acc := b.ConstF(red.start).Var("acc")
+		b.For("i", start, nIn, team, func(i asm.U32) {
+			v := element(i)
+			if red.each != nil {
+				v = red.each(b.Func, v)
+			}
+			acc.Set(red.combine(acc, v))
+		})
+		v := acc
+		for n := team / 2; n > 0; n /= 2 {
+			v = red.combine(v, v.ShflXor(n))
 		}
-		acc.Set(red.combine(acc, v))
-	})
-	v := acc
-	for n := team / 2; n > 0; n /= 2 {
-		v = red.combine(v, v.ShflXor(n))
+		return v
+	}
+	var v asm.F32
+	if s.Kind == "logsumexp" {
+		top := fold(reductions["max"])
+		v = fold(reduction{0, func(f *asm.Func, x asm.F32) asm.F32 { return expF(x.Sub(top), f) }, asm.F32.Add, nil})
+		infinite := top.Abs().Eq(b.ConstF(float32(math.Inf(1))))
+		v = infinite.SelF32(top, top.Add(logF(v)))
+	} else {
+		v = fold(red)
 	}
 	if red.finish != nil {
 		v = red.finish(b.Func, v, nIn.F32())

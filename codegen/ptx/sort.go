@@ -8,8 +8,8 @@ import (
 )
 
 // TopK writes the K largest (or smallest) elements of each row of D, in order, and their positions; the lower
-// position comes first among equals, NaN ranks below every number. One block per row, one round per element
-// taken: meant for K far below D. Buffers: x, values, indices (i64).
+// position comes first among equals, NaN ranks above every number, as NumPy and ONNX have it. One block per row, one
+// round per element taken: meant for K far below D; see Rank for the rest. Buffers: x, values, indices (i64).
 type TopK struct {
 	Rows, D  Expr
 	K        int
@@ -48,6 +48,9 @@ func (s TopK) Kernel() (*Kernel, error) {
 					e = e.Neg()
 				}
 				key := rankKey(e)
+				if !s.Smallest {
+					key = e.IsNaN().SelU32(b.Const(-1), key)
+				}
 				after := key.Lt(lastKey).Or(key.Eq(lastKey).And(lastAt.Lt(c))).Or(first.NeI(0))
 				better := key.Gt(top).Or(key.Eq(top).And(c.Lt(at)))
 				take := after.And(better)
@@ -112,7 +115,7 @@ func (s CumSum) Kernel() (*Kernel, error) {
 	outer, within := line.DivRem(inner)
 	es := s.DType.Size()
 	start := outer.MulWide(d.Mul(inner)).Add(within.Wide())
-	sumF, sumI := b.ConstF(0).Var("sum"), b.Const64(0).Var("sum")
+	sum := b.number(kind, 0).variable("sum")
 	b.For("i", b.Const(0), d, 1, func(i asm.U32) {
 		at := i
 		if s.Reverse {
@@ -121,15 +124,11 @@ func (s CumSum) Kernel() (*Kernel, error) {
 		off := start.Add(at.MulWide(inner)).MulI(es)
 		v := load(x.Add(off), s.DType, 0)
 		if s.Exclusive {
-			store(b.Func, y.Add(off), s.DType, 0, value{kind: kind, f: sumF, i: sumI})
+			store(b.Func, y.Add(off), s.DType, 0, sum)
 		}
-		if kind == intKind {
-			sumI.Set(sumI.Add(v.i))
-		} else {
-			sumF.AddTo(v.f)
-		}
+		sum.set(b.do("add", sum, v))
 		if !s.Exclusive {
-			store(b.Func, y.Add(off), s.DType, 0, value{kind: kind, f: sumF, i: sumI})
+			store(b.Func, y.Add(off), s.DType, 0, sum)
 		}
 	})
 	return b.done(), nil

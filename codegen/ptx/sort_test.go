@@ -24,6 +24,9 @@ func TestTopK(t *testing.T) {
 			x := gauss(seeded(t), c.rows*c.d)
 			for i := range x {
 				x[i] = float32(math.Round(float64(x[i]) * 8)) // ties
+				if i%13 == 4 {
+					x[i] = float32(math.NaN())
+				}
 			}
 			out := run(t, op, map[string]int64{"n": int64(c.rows), "d": int64(c.d)}, map[string][]byte{"x": packAs(tensor.F32, x)})
 			values, indices := unpack(tensor.F32, out["values"]), unpackI64(out["indices"])
@@ -33,14 +36,20 @@ func TestTopK(t *testing.T) {
 					order[i] = i
 				}
 				row := x[r*c.d : (r+1)*c.d]
+				key := func(i int) float32 { // NaN lies above every number
+					if v := row[order[i]]; v == v {
+						return v
+					}
+					return float32(math.Inf(1))
+				}
 				sort.SliceStable(order, func(i, j int) bool {
 					if c.smallest {
-						return row[order[i]] < row[order[j]]
+						return key(i) < key(j)
 					}
-					return row[order[i]] > row[order[j]]
+					return key(i) > key(j)
 				})
 				for i := range c.k {
-					if indices[r*c.k+i] != int64(order[i]) || values[r*c.k+i] != row[order[i]] {
+					if v, w := values[r*c.k+i], row[order[i]]; indices[r*c.k+i] != int64(order[i]) || v != w && w == w {
 						t.Fatalf("row %d, place %d: %g at %d, want %g at %d", r, i, values[r*c.k+i], indices[r*c.k+i], row[order[i]], order[i])
 					}
 				}

@@ -7,7 +7,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/seed-c851cfd2/moec/cuda"
@@ -68,6 +70,21 @@ DONE:
 	st.global.u32 [%rd2], %r3;
 	ret;
 }
+.visible .entry both(.param .u64 y)
+{
+	.shared .align 4 .b8 fixed[256];
+	.reg .b32 %r<4>; .reg .b64 %rd;
+	ld.param.u64 %rd, [y];
+	mov.u32 %r0, fixed;
+	mov.u32 %r1, smem;
+	st.shared.u32 [%r0+252], 5;
+	st.shared.u32 [%r1+49148], 7;
+	ld.shared.u32 %r2, [%r0+252];
+	ld.shared.u32 %r3, [%r1+49148];
+	add.u32 %r2, %r2, %r3;
+	st.global.u32 [%rd], %r2;
+	ret;
+}
 `
 
 // Run checks a driver. It skips, with the reason, when the driver has no device.
@@ -93,7 +110,9 @@ func Run(t *testing.T, drv cuda.Driver) {
 	b := &bench{dev: dev, mod: mod, s: s}
 	t.Run("launch", b.launch)
 	t.Run("shared", b.shared)
+	t.Run("both", b.both)
 	t.Run("graph", b.graph)
+	t.Run("threads", b.threads)
 	t.Run("events", b.events)
 	t.Run("pinned", b.pinned)
 	t.Run("pool", b.pool)
@@ -206,6 +225,15 @@ func (b *bench) shared(t *testing.T) {
 	}
 }
 
+// both uses no more dynamic shared memory than a launch gets without asking, but for a kernel that has some of its own.
+func (b *bench) both(t *testing.T) {
+	y := b.upload(t, ramp(1))
+	must(t, b.s.Launch(cuda.Launch{Kernel: b.kernel(t, "both"), Grid: [3]int{1}, Block: [3]int{1}, SharedBytes: 48 << 10, Args: []any{y}}))
+	if v := b.download(t, y, 1); math.Float32bits(v[0]) != 12 {
+		t.Errorf("the shared words add to %d", math.Float32bits(v[0]))
+	}
+}
+
 func (b *bench) graph(t *testing.T) {
 	const n = 256
 	x, y := b.upload(t, ramp(n)), b.upload(t, ramp(n))
@@ -228,6 +256,38 @@ func (b *bench) graph(t *testing.T) {
 	}
 	must(t, b.s.Launch(b.saxpy(t, y, x, n)))
 	must(t, b.s.Synchronize())
+}
+
+// threads uses the device from many goroutines, which wander over threads, one of them capturing.
+func (b *bench) threads(t *testing.T) {
+	const n = 256
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			s, err := b.dev.NewStream()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			x, errX := b.dev.Alloc(4 * n)
+			y, errY := b.dev.Alloc(4 * n)
+			out := make([]byte, 4*n)
+			k, errK := b.mod.Kernel("saxpy")
+			err = errors.Join(errX, errY, errK, s.CopyIn(x, bytesOf(ramp(n))), s.CopyIn(y, bytesOf(ramp(n))))
+			l := cuda.Launch{Kernel: k, Grid: [3]int{2}, Block: [3]int{128}, Args: []any{y, x, float32(2), uint32(n)}}
+			g, errG := s.Capture(func() error {
+				runtime.Gosched()
+				return s.Launch(l)
+			})
+			if err = errors.Join(err, errG); err == nil {
+				err = errors.Join(s.Launch(l), g.Launch(s), s.CopyOut(out, y), s.Synchronize(), g.Close(), b.dev.Free(x), b.dev.Free(y), s.Close())
+			}
+			if v := math.Float32frombits(le.Uint32(out[4*9:])); err != nil || v != 9+2*18 {
+				t.Errorf("y[9] = %g, %v", v, err)
+			}
+		})
+	}
+	wg.Wait()
 }
 
 func (b *bench) events(t *testing.T) {
@@ -291,8 +351,8 @@ func (b *bench) errors(t *testing.T) {
 	if _, err := b.mod.Kernel("absent"); err == nil || !strings.Contains(err.Error(), "absent") {
 		t.Errorf("absent kernel: %v", err)
 	}
-	if _, err := b.dev.Load(".version 7.0\n.target sm_80\n.address_size 64\n.entry k() { nonsense.b32; }"); err == nil {
-		t.Error("nonsense was loaded")
+	if _, err := b.dev.Load(".version 7.0\n.target sm_80\n.address_size 64\n.entry k() { nonsense.b32; }"); err == nil || !strings.Contains(err.Error(), "nonsense") {
+		t.Errorf("nonsense was loaded, or nobody says what is wrong: %v", err)
 	}
 	l := b.saxpy(t, 0, 0, 1)
 	l.Block = [3]int{4096}

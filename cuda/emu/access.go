@@ -96,7 +96,7 @@ func (c *compiler) countAccess(ref memRef, n int, store bool) func(w *warp, m ui
 			st.SharedWavefronts += w.wavefronts(&ref, m, n)
 			return
 		}
-		if ref.space == syntax.Generic && first-localWindow < windowSize {
+		if ref.space == syntax.Generic && (first-localWindow < windowSize || first-paramWindow < windowSize) {
 			return
 		}
 		if store {

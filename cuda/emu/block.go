@@ -19,8 +19,12 @@ type block struct {
 	bars      [16]barrierState
 	claimed   []uint64 // shared bytes that a cp.async under way will write
 	claims    int
+	polls     int // atomics that changed nothing, since the block last gave way
 	clock     blockClock
 	mbarriers map[int]*mbarrier // by shared address
+	bulkIn    []*bulkRead       // bulk copies whose barrier is here
+	cluster   *cluster
+	rank      int // in the cluster
 }
 
 // execute runs all blocks in a seeded random order. A block runs alone until
@@ -28,7 +32,7 @@ type block struct {
 // and they take turns from then on.
 func (l *launch) execute(ctx context.Context) error {
 	n := l.grid[0] * l.grid[1] * l.grid[2]
-	l.order = l.rng.Perm(n)
+	l.order = l.blockOrder(n)
 	l.ctx = ctx
 	var resident, free []*block
 	idle := 0
@@ -40,13 +44,20 @@ func (l *launch) execute(ctx context.Context) error {
 		out := resident[:0]
 		for _, b := range resident {
 			if b.turn() {
-				free = append(free, b)
+				if l.clusterSize() == 1 {
+					free = append(free, b)
+				}
 			} else {
 				out = append(out, b)
 			}
 		}
 		resident = out
-		for l.started < n && len(resident) < maxResident {
+		if l.clusterSize() > 1 {
+			if l.started < n && len(resident) < maxResident {
+				resident = append(resident, l.startCluster()...)
+			}
+		}
+		for l.clusterSize() == 1 && l.started < n && len(resident) < maxResident {
 			l.started++
 			b := l.start(l.order[l.started-1], &free)
 			if !b.turn() {
@@ -75,6 +86,10 @@ func (l *launch) execute(ctx context.Context) error {
 // maxResident bounds the blocks under way at once, as a large GPU would.
 const maxResident = 4096
 
+// maxPolls is how many atomics that change nothing a block may make before
+// others get a turn: it may be asking for a lock, one barrier per attempt.
+const maxPolls = 1 << 8
+
 // idleRounds is how many turns in which no memory changes, no barrier opens
 // and no warp ends make a deadlock.
 const idleRounds = 64
@@ -88,6 +103,48 @@ func (l *launch) deadlock(resident []*block) {
 	}
 }
 
+// blockOrder is the order in which blocks start: those of a cluster together.
+func (l *launch) blockOrder(n int) []int {
+	size := l.clusterSize()
+	if size == 1 {
+		return l.rng.Perm(n)
+	}
+	var out []int
+	for _, c := range l.rng.Perm(n / size) {
+		at := [3]int{}
+		for d := range 3 {
+			k := l.grid[d] / l.cluster[d]
+			at[d], c = c%k*l.cluster[d], c/k
+		}
+		for r := range size {
+			x, y, z := r%l.cluster[0], r/l.cluster[0]%l.cluster[1], r/(l.cluster[0]*l.cluster[1])
+			out = append(out, at[0]+x+l.grid[0]*(at[1]+y+l.grid[1]*(at[2]+z)))
+		}
+	}
+	return out
+}
+
+// startCluster makes the blocks of the next cluster ready. Their memory is not
+// reused: one block may outlive another.
+func (l *launch) startCluster() []*block {
+	cl := &cluster{}
+	for rank := range l.clusterSize() {
+		l.started++
+		b := l.start(l.order[l.started-1], &[]*block{})
+		b.cluster, b.rank = cl, rank
+		if b.shared.race != nil {
+			b.shared.race.peers = cl
+		}
+		cl.blocks = append(cl.blocks, b)
+	}
+	for _, b := range cl.blocks { // some special registers depend on the rank
+		for _, w := range b.warps {
+			w.setSpecials()
+		}
+	}
+	return cl.blocks
+}
+
 // start makes block number i ready, reusing a finished block's memory.
 func (l *launch) start(i int, free *[]*block) *block {
 	var b *block
@@ -96,6 +153,7 @@ func (l *launch) start(i int, free *[]*block) *block {
 	} else {
 		b = l.newBlock()
 	}
+	b.cluster = &cluster{blocks: []*block{b}}
 	b.linear = i
 	b.idx = [3]int{i % l.grid[0], i / l.grid[0] % l.grid[1], i / (l.grid[0] * l.grid[1])}
 	b.reset()
@@ -153,7 +211,7 @@ func (b *block) reset() {
 		b.shared.data[i] = 0xcd // a value that shows, for runs without checks
 	}
 	b.bars = [16]barrierState{}
-	b.mbarriers = nil
+	b.mbarriers, b.bulkIn = nil, nil
 	clear(b.claimed)
 	b.claims = 0
 	b.resetRace()
@@ -163,8 +221,11 @@ func (b *block) reset() {
 			w.live = 1<<n - 1
 		}
 		w.parked, w.split, w.pc, w.atBar, w.cur, w.executed = 0, false, 0, nil, nil, 0
-		w.async = asyncState{}
+		w.async, w.wg, w.bulk = asyncState{}, wgmmaState{}, bulkState{}
 		w.locals = [32]*region{}
+		w.inCluster = false
+		w.polls, w.lead, w.calls = 0, 0, [32][]callFrame{}
+		w.partial, w.pending = nil, w.pending[:0]
 		if w.def != nil {
 			clear(w.def)
 			for _, c := range l.p.consts {
@@ -179,6 +240,7 @@ func (b *block) reset() {
 // anywhere. It reports whether the block has finished.
 func (b *block) turn() bool {
 	order := b.l.rng.Perm(len(b.warps))
+	b.polls = 0
 	for {
 		if b.l.steps > b.l.dev.opt.MaxSteps || b.l.ctx.Err() != nil {
 			return false
@@ -210,9 +272,11 @@ func (b *block) turn() bool {
 		case !alive:
 			b.finish()
 			return true
+		case !running && b.atCluster():
+			return false
 		case !running:
 			b.barrierDeadlock()
-		case spinning:
+		case spinning, b.polls > maxPolls:
 			return false
 		}
 	}
@@ -238,8 +302,17 @@ func (b *block) barrierDeadlock() {
 	first.fault(Deadlock, -1, "no barrier can open: %s", strings.Join(parts, ", "))
 }
 
-// finish checks what a block leaves behind.
-func (b *block) finish() {}
+// finish checks what a block leaves behind: bulk copies that may still read
+// its shared memory.
+func (b *block) finish() {
+	for _, w := range b.warps {
+		if len(w.bulk.reads) > 0 {
+			rd := w.bulk.reads[0]
+			w.cur = rd.issue
+			w.fault(AsyncPending, rd.lane, "the block ends before this bulk copy out of its shared memory was waited for")
+		}
+	}
+}
 
 // setSpecials fills the special registers that the kernel reads.
 func (w *warp) setSpecials() {
@@ -267,12 +340,22 @@ func (w *warp) specialValue(name string, lane int) uint64 {
 		return uint64([3]int{t % l.block[0], t / l.block[0] % l.block[1], t / (l.block[0] * l.block[1])}[d])
 	case "%ntid":
 		return uint64(l.block[d])
-	case "%ctaid", "%clusterid":
+	case "%ctaid":
 		return uint64(w.b.idx[d])
-	case "%nctaid", "%nclusterid":
+	case "%nctaid":
 		return uint64(l.grid[d])
+	case "%clusterid":
+		return uint64(w.b.idx[d] / l.cluster[d])
+	case "%nclusterid":
+		return uint64(l.grid[d] / l.cluster[d])
 	case "%cluster_nctaid":
-		return 1
+		return uint64(l.cluster[d])
+	case "%cluster_ctaid":
+		return uint64(w.b.idx[d] % l.cluster[d])
+	case "%cluster_ctarank":
+		return uint64(w.b.rank)
+	case "%is_explicit_cluster":
+		return uint64(bit(l.clusterSize() > 1))
 	case "%laneid":
 		return uint64(lane)
 	case "%warpid":
@@ -284,7 +367,7 @@ func (w *warp) specialValue(name string, lane int) uint64 {
 	case "%nsmid":
 		return smCount
 	case "%cluster_nctarank":
-		return 1
+		return uint64(l.clusterSize())
 	case "%gridid":
 		return uint64(l.id)
 	case "%lanemask_eq":

@@ -86,108 +86,6 @@ func (w *warp) tick() {
 	w.clock.time = c.time
 }
 
-// vclock is knowledge about other blocks, and about threads of one's own at
-// a finer grain than barriers give. Shared once published; joins copy.
-type vclock struct {
-	blocks  map[int]blockTime
-	warps   map[stamp]uint32
-	threads map[stamp]uint32
-	// lowest sequence number known of all blocks that had started
-	minSeq  uint64
-	minOf   int
-	covered bool
-}
-
-type blockTime struct {
-	full uint32
-	seq  uint64
-}
-
-func (v *vclock) clone() *vclock {
-	n := &vclock{blocks: map[int]blockTime{}, warps: map[stamp]uint32{}, threads: map[stamp]uint32{}}
-	return n.add(v)
-}
-
-// add joins o into v, which nobody else may hold.
-func (v *vclock) add(o *vclock) *vclock {
-	if o == nil || o == v {
-		return v
-	}
-	for b, t := range o.blocks {
-		v.addBlock(b, t)
-	}
-	for k, t := range o.warps {
-		v.warps[k] = max(v.warps[k], t)
-	}
-	for k, t := range o.threads {
-		v.threads[k] = max(v.threads[k], t)
-	}
-	v.covered = false
-	return v
-}
-
-func (v *vclock) addBlock(b int, t blockTime) {
-	old := v.blocks[b]
-	v.blocks[b] = blockTime{max(old.full, t.full), max(old.seq, t.seq)}
-}
-
-// join is the union of two clocks, neither of which changes.
-func join(a, b *vclock) *vclock {
-	switch {
-	case a == nil || a == b:
-		return b
-	case b == nil:
-		return a
-	}
-	return a.clone().add(b)
-}
-
-// covers reports whether an access is known.
-func (v *vclock) covers(s stamp) bool {
-	if v == nil {
-		return false
-	}
-	t := s.time()
-	if v.blocks[s.block()].full > t {
-		return true
-	}
-	id := s.thread()
-	warpID := id &^ (anyLane << laneShift)
-	if s.warp() != anyWarp && v.warps[warpID] > t {
-		return true
-	}
-	if s.lane() != anyLane {
-		return v.threads[id] > t
-	}
-	if s.warp() == anyWarp {
-		return false
-	}
-	for l := range 32 {
-		if v.threads[warpID|stamp(l)<<laneShift] <= t {
-			return false
-		}
-	}
-	return true
-}
-
-// coversAll reports whether every access of other blocks up to a sequence
-// number is known.
-func (v *vclock) coversAll(l *launch, self int, seq uint64) bool {
-	if v == nil {
-		return false
-	}
-	if !v.covered || v.minOf != l.started {
-		v.minSeq, v.minOf, v.covered = ^uint64(0), l.started, true
-		for _, b := range l.order[:l.started] {
-			if b == self {
-				continue
-			}
-			v.minSeq = min(v.minSeq, v.blocks[b].seq)
-		}
-	}
-	return v.minSeq >= seq
-}
-
 // released is a thread's knowledge at a release or fence.
 type released struct {
 	vc    *vclock
@@ -199,35 +97,36 @@ type released struct {
 // warp get a new time, so that it does not cover them.
 func (w *warp) snapshot(lanes uint32, sc scope) *[32]*released {
 	b := w.b
-	base := join(b.clock.acquired, nil)
+	own := w.ownKnowledge()
 	var out [32]*released
 	for k := lanes; k != 0; k &= k - 1 {
 		i := bits.TrailingZeros32(k)
-		v := &vclock{blocks: map[int]blockTime{}, warps: map[stamp]uint32{}, threads: map[stamp]uint32{}}
-		v.add(base)
-		v.add(w.clock.acquired[i])
-		v.addBlock(b.linear, blockTime{b.clock.full, b.clock.fullSeq})
-		v.warps[w.warpStamp(w.id)] = w.clock.full
-		for o, t := range w.clock.known {
-			if o != w.id {
-				v.warps[w.warpStamp(o)] = t
-			}
-		}
+		v := join(b.clock.acquired, w.clock.acquired[i])
+		me := &warpKnown{full: w.clock.full, lanes: new([32]uint32)}
 		if w.clock.lanes != nil {
-			for j, t := range w.clock.lanes[i] {
-				v.threads[w.laneStamp(j)] = t
-			}
+			*me.lanes = w.clock.lanes[i]
 		}
-		v.threads[w.laneStamp(i)] = w.clock.time + 1
-		out[i] = &released{vc: v, scope: sc, block: b.linear}
+		me.lanes[i] = w.clock.time + 1
+		mine := *own
+		mine.warps = append([]*warpKnown(nil), own.warps...)
+		mine.warps[w.id] = me
+		out[i] = &released{vc: join(v, oneBlock(b.linear, &mine)), scope: sc, block: b.linear}
 	}
 	w.tick()
 	return &out
 }
 
-func (w *warp) warpStamp(id int) stamp { return w.b.clock.id | stamp(id)<<warpShift }
-
-func (w *warp) laneStamp(lane int) stamp { return w.warpStamp(w.id) | stamp(lane)<<laneShift }
+// ownKnowledge is what the warp's lanes all know of their own block.
+func (w *warp) ownKnowledge() *blockKnown {
+	b := w.b
+	k := &blockKnown{full: b.clock.full, seq: b.clock.fullSeq, warps: make([]*warpKnown, len(b.warps))}
+	for o, t := range w.clock.known {
+		if o != w.id && t > k.full {
+			k.warps[o] = &warpKnown{full: t}
+		}
+	}
+	return k
+}
 
 // before reports whether an earlier access is ordered before what a lane does
 // now; lane may be anyLane, the warp as a whole.

@@ -28,6 +28,8 @@ type frame struct {
 	guesses map[guess]bool
 	depth   int
 	entry   bool
+	outline bool   // has a body of its own; its ret returns
+	up      *frame // the function that this one is expanded in
 }
 
 // place is where a variable lives.
@@ -80,6 +82,7 @@ type compiler struct {
 	specs   map[string]slot
 	statics map[*syntax.Var]int // shared variables already placed
 	ops     map[string]opDef
+	outline bool // the next frame is an outlined function's
 }
 
 type constKey struct {
@@ -91,7 +94,7 @@ type constKey struct {
 // compile decodes a kernel.
 func compile(m *Module, f *syntax.Func) (p *program, err error) {
 	c := &compiler{
-		m: m, p: &program{name: f.Name, fn: f, granule: 4, names: map[int32]string{}},
+		m: m, p: &program{name: f.Name, fn: f, module: m.ast, granule: 4, names: map[int32]string{}},
 		consts: map[constKey]slot{}, specs: map[string]slot{}, statics: map[*syntax.Var]int{}, ops: opcodes(),
 	}
 	// Decoding stops at the first fault by unwinding to here.
@@ -111,6 +114,7 @@ func compile(m *Module, f *syntax.Func) (p *program, err error) {
 		}
 	}
 	c.expand(f, 0, nil)
+	c.expandOutlines()
 	return c.p, nil
 }
 
@@ -161,7 +165,8 @@ func (c *compiler) expandCall(f *syntax.Func, depth int, args map[string]place, 
 	if depth > maxDepth {
 		c.fail("call of %s is recursive or nested too deeply", f.Name)
 	}
-	fr := &frame{fn: f, vars: map[string]place{}, base: len(c.p.code), depth: depth, entry: depth == 0}
+	fr := &frame{fn: f, vars: map[string]place{}, base: len(c.p.code), depth: depth, entry: depth == 0, up: c.fr, outline: c.outline}
+	c.outline = false
 	fr.guesses = guesses(f)
 	for _, r := range f.Regs {
 		s := c.newReg(r.Type)
@@ -195,6 +200,10 @@ func (c *compiler) expandCall(f *syntax.Func, depth int, args map[string]place, 
 	if fr.entry {
 		c.in = nil
 		c.emit(instr{flow: flowExit, guard: -1, src: &syntax.Instr{Op: "ret", Mods: []string{"ret"}, Text: "end of kernel", Line: f.Line}, fn: f.Name})
+	}
+	if fr.outline {
+		c.in = nil
+		c.emit(instr{flow: flowReturn, guard: -1, src: &syntax.Instr{Op: "ret", Mods: []string{"ret"}, Text: "end of function", Line: f.Line}, fn: f.Name})
 	}
 	for _, pt := range fr.patches {
 		in := &c.p.code[pt.code]
@@ -243,8 +252,9 @@ func (c *compiler) newReg(t syntax.Type) slot {
 	case t.Size() == 8:
 		s.class, s.idx = class64, int32(c.p.n64)
 		c.p.n64++
-	case t.Size() > 8:
-		c.fail("128-bit registers are not supported")
+	case t.Size() > 8: // declared; its use is refused
+		s.class, s.idx, s.bits = class64, int32(c.p.n64), 128
+		c.p.n64++
 	default:
 		s.class, s.idx = class32, int32(c.p.n32)
 		c.p.n32++

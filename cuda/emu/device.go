@@ -269,6 +269,9 @@ func (d *Device) load(m *Module) (map[string]*region, error) {
 			val := e.Value
 			if e.Sym != "" {
 				t := syms[e.Sym]
+				if a := funcAddress(m.ast, e.Sym); a != 0 {
+					t = &region{base: a}
+				}
 				if t == nil {
 					return nil, fmt.Errorf("emu: ptx line %d: initial value of %s names the unknown variable %s", v.Line, v.Name, e.Sym)
 				}

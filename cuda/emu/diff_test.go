@@ -19,7 +19,8 @@ type rule struct {
 	dst  int
 	args []int
 	eval func(a []uint64) uint64
-	tail string // trailing immediate operands
+	tail string   // trailing immediate operands
+	sel  []string // part of each argument, such as ".b1"
 	hint *format
 	// payload marks results whose NaN bits are left open: double precision
 	// keeps an operand's payload.
@@ -177,7 +178,9 @@ func rules() []rule {
 			return wrap(sum, 32)
 		}})
 	}
-	return append(out, floatRules()...)
+	out = append(out, floatRules()...)
+	out = append(out, eightRules()...)
+	return append(out, videoRules()...)
 }
 
 func floatRules() []rule {
@@ -402,6 +405,9 @@ func randomProgram(seed uint64, length int) *program {
 			for k, a := range args {
 				vals[k] = a.val[i]
 				names[k] = a.name
+				if k < len(ru.sel) {
+					names[k] += ru.sel[k]
+				}
 			}
 			d.val[i] = ru.eval(vals)
 		}
@@ -491,7 +497,7 @@ func (p *program) check(t *testing.T) {
 
 // TestDifferential holds random programs against the plain evaluation.
 func TestDifferential(t *testing.T) {
-	n := uint64(60)
+	n := uint64(90)
 	if testing.Short() {
 		n = 10
 	}

@@ -137,6 +137,17 @@ func TestFaults(t *testing.T) {
 		{"undefined value moved about", "mov.b32 %r9, %r10; add.s32 %r9, %r9, 1; st.shared.u32 [%r4], %r9;" + store, 1, 32, "", ""},
 		{"undefined value reaches the host", "add.s32 %r9, %r10, 1; st.global.u32 [%rd3], %r9;", 1, 32, emu.Uninitialised, "host"},
 		{"undefined value not selected", "setp.lt.s32 %p0, %r0, 99; selp.b32 %r9, %r0, %r10, %p0; st.global.u32 [%rd3], %r9;", 1, 32, "", ""},
+		{"undefined half not used", "mov.b32 {%h0, %h1}, %r0; mov.b32 %r9, {%h0, %h2}; shl.b32 %r9, %r9, 16; shr.u32 %r9, %r9, 16; st.global.u32 [%rd3], %r9;", 1, 32, "", ""},
+		{"undefined half used", "mov.b32 {%h0, %h1}, %r0; mov.b32 %r9, {%h0, %h2}; shr.u32 %r9, %r9, 8; st.global.u32 [%rd3], %r9;", 1, 32, emu.Uninitialised, "host"},
+		{"undefined bytes permuted away", "mov.b32 {%h0, %h1}, %r0; mov.b32 %r9, {%h0, %h2}; prmt.b32 %r9, %r9, %r0, 0x4101; st.global.u32 [%rd3], %r9;", 1, 32, "", ""},
+		{"undefined bytes permuted in", "mov.b32 {%h0, %h1}, %r0; mov.b32 %r9, {%h0, %h2}; prmt.b32 %r9, %r9, %r0, 0x4102; st.global.u32 [%rd3], %r9;", 1, 32, emu.Uninitialised, "host"},
+		{"undefined bits masked", "lop3.b32 %r9, %r10, 255, %r0, 0x80; and.b32 %r9, %r9, 0xffffff00; st.global.u32 [%rd3], %r9;", 1, 32, "", ""},
+		{"structure copied with its padding", "cvt.u16.u32 %h0, %r0; st.shared.b16 [%r4], %h0; ld.shared.u32 %r9, [%r4]; st.shared.u32 [%r4+128], %r9; ld.shared.u16 %r9, [%r4+128]; st.global.u32 [%rd3], %r9;", 1, 32, "", ""},
+		{"padding used", "cvt.u16.u32 %h0, %r0; st.shared.b16 [%r4], %h0; ld.shared.u32 %r9, [%r4]; st.shared.u32 [%r4+128], %r9; ld.shared.u16 %r9, [%r4+130]; st.global.u32 [%rd3], %r9;", 1, 32, emu.Uninitialised, "host"},
+		{"vector with one undefined element", "st.shared.u32 [%r4], %r0; bar.sync 0; ld.shared.v2.u32 {%r9, %r10}, [buf]; mov.u32 %r9, 0; ld.shared.v4.u32 {%r5, %r6, %r7, %r8}, [buf+112]; ld.shared.v2.u32 {%r5, %r6}, [buf+120]; st.global.u32 [%rd3], %r6;", 1, 32, "", ""},
+		{"lanes that store replicas", "cvt.rn.f32.u32 %f0, %r0; fma.rn.f32 %f0, %f0, 0f33000000, 0f3f800000; st.shared.f32 [buf], %f0;" + store, 1, 32, "", ""},
+		{"lanes that store what differs", "cvt.rn.f32.u32 %f0, %r0; fma.rn.f32 %f0, %f0, 0f3a000000, 0f3f800000; st.shared.f32 [buf], %f0;" + store, 1, 32, emu.Race, "lane"},
+		{"replicas of two warps", "cvt.rn.f32.u32 %f0, %r0; fma.rn.f32 %f0, %f0, 0f33000000, 0f3f800000; st.shared.f32 [buf], %f0;" + store, 1, 64, emu.Race, "warp"},
 		{"undefined shared memory decides", "ld.shared.u32 %r5, [%r4]; setp.eq.s32 %p0, %r5, 0; @%p0 bra X; X:" + store, 1, 32, emu.Uninitialised, "%p0"},
 		{"host reads what nobody wrote", "ret;", 1, 32, emu.Uninitialised, "nobody wrote"},
 
@@ -187,8 +198,8 @@ func TestFaults(t *testing.T) {
 }
 
 func TestUnknownInstruction(t *testing.T) {
-	_, err := emu.Parse(header + "\n\twgmma.fence.sync.aligned;\n}\n")
-	if err == nil || !strings.Contains(err.Error(), "line 20") || !strings.Contains(err.Error(), "wgmma") {
+	_, err := emu.Parse(header + "\n\ttcgen05.fence::before_thread_sync;\n}\n")
+	if err == nil || !strings.Contains(err.Error(), "line 20") || !strings.Contains(err.Error(), "tcgen05") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -24,6 +24,7 @@ const workspaceBytes = 64
 type Launch struct {
 	Grid, Block [3]int // zero components count as 1
 	SharedBytes int    // dynamic shared memory
+	Cluster     [3]int // blocks of a cluster, when the kernel does not say it; zero components count as 1
 	// Args are the parameters in order: integers and floats of any Go type
 	// (converted to the parameter's size, bits unchanged for the same kind),
 	// and []byte for structures. An address is a uint64.
@@ -34,18 +35,22 @@ type Launch struct {
 
 // launch is one launch under way.
 type launch struct {
-	dev    *Device
-	ctx    context.Context
-	p      *program
-	grid   [3]int
-	block  [3]int
-	dyn    int
-	params []byte
-	consts []uint64 // values of p.consts
-	rng    *rand.Rand
-	counts counts
-	steps  int64
-	id     uint32
+	dev   *Device
+	ctx   context.Context
+	p     *program
+	grid  [3]int
+	block [3]int
+	// blocks of a cluster in each dimension
+	cluster [3]int
+	dyn     int
+	params  []byte
+	// the parameters as memory, when the kernel takes their address
+	paramRegion *region
+	consts      []uint64 // values of p.consts
+	rng         *rand.Rand
+	counts      counts
+	steps       int64
+	id          uint32
 
 	workspace uint64 // of cooperative groups' grid barrier; 0 when not asked for
 
@@ -92,36 +97,61 @@ func (d *Device) Launch(ctx context.Context, m *Module, kernel string, l Launch)
 	return run.counts.stats(run), nil
 }
 
-func (d *Device) prepare(m *Module, p *program, l Launch) (*launch, error) {
-	run := &launch{dev: d, p: p, dyn: l.SharedBytes}
+// CheckLaunch says what stands against a launch before it runs: sizes past the hardware's limits or the kernel's
+// own, and arguments that are not those it takes.
+func (m *Module) CheckLaunch(kernel string, l Launch) error {
+	p := m.programs[kernel]
+	if p == nil {
+		return fmt.Errorf("emu: the module has no kernel %q (it has %v)", kernel, m.names)
+	}
+	_, _, err := p.sizes(l)
+	if err == nil {
+		_, err = packParams(p, l)
+	}
+	if err != nil {
+		return fmt.Errorf("emu: kernel %s: %w", kernel, err)
+	}
+	return nil
+}
+
+// sizes are a launch's grid and block, within the limits.
+func (p *program) sizes(l Launch) (grid, block [3]int, err error) {
 	blocks := 1.0
 	for i := range 3 {
-		run.grid[i], run.block[i] = max(l.Grid[i], 1), max(l.Block[i], 1)
+		grid[i], block[i] = max(l.Grid[i], 1), max(l.Block[i], 1)
 		if l.Grid[i] < 0 || l.Block[i] < 0 {
-			return nil, fmt.Errorf("negative grid or block size")
+			return grid, block, fmt.Errorf("negative grid or block size")
 		}
-		blocks *= float64(run.grid[i])
+		blocks *= float64(grid[i])
 	}
-	threads := run.block[0] * run.block[1] * run.block[2]
-	if run.block[0] > maxThreads || run.block[1] > maxThreads || run.block[2] > 64 || threads > maxThreads {
-		return nil, fmt.Errorf("block %v has more than %d threads", run.block, maxThreads)
+	threads := block[0] * block[1] * block[2]
+	lim := p.fn.MaxNTid
+	switch {
+	case block[0] > maxThreads || block[1] > maxThreads || block[2] > 64 || threads > maxThreads:
+		err = fmt.Errorf("block %v has more than %d threads", block, maxThreads)
+	case grid[1] > 65535 || grid[2] > 65535 || blocks > 1<<31:
+		err = fmt.Errorf("grid %v is too large", grid)
+	case p.fn.ReqNTid[0] != 0 && p.fn.ReqNTid != block:
+		err = fmt.Errorf("the kernel requires blocks of %v threads, the launch has %v", p.fn.ReqNTid, block)
+	case lim[0] != 0 && threads > lim[0]*lim[1]*lim[2]:
+		err = fmt.Errorf("the kernel allows %d threads per block, the launch has %d", lim[0]*lim[1]*lim[2], threads)
+	case p.staticShared > maxStaticShared:
+		err = fmt.Errorf("%d bytes of static shared memory, the limit is %d", p.staticShared, maxStaticShared)
+	case l.SharedBytes < 0 || p.staticShared+l.SharedBytes > maxShared:
+		err = fmt.Errorf("%d bytes of shared memory, the limit is %d", p.staticShared+l.SharedBytes, maxShared)
 	}
-	if run.grid[1] > 65535 || run.grid[2] > 65535 || blocks > 1<<31 {
-		return nil, fmt.Errorf("grid %v is too large", run.grid)
-	}
-	if req := p.fn.ReqNTid; req[0] != 0 && req != run.block {
-		return nil, fmt.Errorf("the kernel requires blocks of %v threads, the launch has %v", req, run.block)
-	}
-	if lim := p.fn.MaxNTid; lim[0] != 0 && threads > lim[0]*lim[1]*lim[2] {
-		return nil, fmt.Errorf("the kernel allows %d threads per block, the launch has %d", lim[0]*lim[1]*lim[2], threads)
-	}
-	if p.staticShared > maxStaticShared {
-		return nil, fmt.Errorf("%d bytes of static shared memory, the limit is %d", p.staticShared, maxStaticShared)
-	}
-	if run.dyn < 0 || p.staticShared+run.dyn > maxShared {
-		return nil, fmt.Errorf("%d bytes of shared memory, the limit is %d", p.staticShared+run.dyn, maxShared)
-	}
+	return grid, block, err
+}
+
+func (d *Device) prepare(m *Module, p *program, l Launch) (*launch, error) {
+	run := &launch{dev: d, p: p, dyn: l.SharedBytes}
 	var err error
+	if run.grid, run.block, err = p.sizes(l); err != nil {
+		return nil, err
+	}
+	if err = run.setCluster(p.fn.Cluster, l.Cluster); err != nil {
+		return nil, err
+	}
 	if run.params, err = packParams(p, l); err != nil {
 		return nil, err
 	}
@@ -154,11 +184,38 @@ func (d *Device) prepare(m *Module, p *program, l Launch) (*launch, error) {
 	d.launch++
 	run.id = d.launch
 	run.globalGen = d.launch
-	run.racesOff = blocks >= maxBlocks
+	run.racesOff = float64(run.grid[0])*float64(run.grid[1])*float64(run.grid[2]) >= maxBlocks
 	run.rng = rand.New(rand.NewPCG(d.opt.Seed, uint64(run.id)))
 	run.counts.init(len(p.code))
 	return run, nil
 }
+
+// maxCluster is how many blocks a cluster may have.
+const maxCluster = 16
+
+// setCluster takes the kernel's cluster or the launch's.
+func (l *launch) setCluster(kernel, asked [3]int) error {
+	if kernel == [3]int{} {
+		kernel = asked
+	}
+	for i := range 3 {
+		l.cluster[i] = max(kernel[i], 1)
+	}
+	for i := range 3 {
+		if asked[i] > 1 && asked[i] != l.cluster[i] {
+			return fmt.Errorf("clusters of %v blocks, the kernel has %v", asked, kernel)
+		}
+		if l.grid[i]%l.cluster[i] != 0 {
+			return fmt.Errorf("grid %v is no whole number of clusters of %v", l.grid, l.cluster)
+		}
+	}
+	if l.clusterSize() > maxCluster {
+		return fmt.Errorf("clusters of %v blocks, the limit is %d", l.cluster, maxCluster)
+	}
+	return nil
+}
+
+func (l *launch) clusterSize() int { return l.cluster[0] * l.cluster[1] * l.cluster[2] }
 
 // dynamicBase is the shared address of dynamic memory: aligned more strictly
 // than any variable asks.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"math/bits"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -94,6 +95,20 @@ func TestMma(t *testing.T) {
 			func(g, t, i int) (int, int) { return 4*t + i%4 + 16*(i/4), g }, rowPair, 16, 8, 4, 4, 1, s8Bits, s32Bits, 32,
 		},
 		{"m8n8k16.row.col.s32.s8.s8.s32", 8, 8, 16, func(g, t, i int) (int, int) { return g, 4*t + i }, func(g, t, i int) (int, int) { return 4*t + i, g }, func(g, t, i int) (int, int) { return g, 2*t + i }, 4, 4, 2, 4, 1, s8Bits, s32Bits, 32},
+		{"m8n8k32.row.col.s32.s4.s4.s32", 8, 8, 32, func(g, t, i int) (int, int) { return g, 8*t + i }, func(g, t, i int) (int, int) { return 8*t + i, g }, func(g, t, i int) (int, int) { return g, 2*t + i }, 8, 8, 2, 8, 1, s4Bits, s32Bits, 32},
+		{
+			"m16n8k64.row.col.s32.s4.s4.s32", 16, 8, 64, func(g, t, i int) (int, int) { return g + 8*(i/8%2), 8*t + i%8 + 32*(i/16) },
+			func(g, t, i int) (int, int) { return 8*t + i%8 + 32*(i/8), g }, rowPair, 32, 16, 4, 8, 1, s4Bits, s32Bits, 32,
+		},
+		{
+			"m16n8k32.row.col.f32.e4m3.e4m3.f32", 16, 8, 32, func(g, t, i int) (int, int) { return g + 8*(i/4%2), 4*t + i%4 + 16*(i/8) },
+			func(g, t, i int) (int, int) { return 4*t + i%4 + 16*(i/4), g }, rowPair, 16, 8, 4, 4, 1, e4m3Bits, f32Bits, 32,
+		},
+		{
+			"m16n8k32.row.col.f32.e5m2.e4m3.f32", 16, 8, 32, func(g, t, i int) (int, int) { return g + 8*(i/4%2), 4*t + i%4 + 16*(i/8) },
+			func(g, t, i int) (int, int) { return 4*t + i%4 + 16*(i/4), g }, rowPair, 16, 8, 4, 4, 1, nil, f32Bits, 32,
+		},
+		{"m16n8k8.row.col.f64.f64.f64.f64", 16, 8, 8, func(g, t, i int) (int, int) { return g + 8*(i%2), t + 4*(i/2) }, func(g, t, i int) (int, int) { return t + 4*i, g }, rowPair, 4, 2, 4, 1, 1, f64Bits, f64Bits, 64},
 		{"m8n8k4.row.col.f64.f64.f64.f64", 8, 8, 4, func(g, t, _ int) (int, int) { return g, t }, func(g, t, _ int) (int, int) { return t, g }, func(g, t, i int) (int, int) { return g, 2*t + i }, 1, 1, 2, 1, 1, f64Bits, f64Bits, 64},
 	} {
 		t.Run(c.op, func(t *testing.T) {
@@ -128,9 +143,21 @@ func TestMma(t *testing.T) {
 				}
 				return "{" + strings.Join(s, ", ") + "}"
 			}
+			encA, encB := c.enc, c.enc
+			if c.enc == nil { // e5m2 times e4m3: A's numbers must fit two bits of mantissa
+				encA, encB = e5m2Bits, e4m3Bits
+				for i := range A {
+					for k := range A[i] {
+						A[i][k] &^= 1
+						if v := A[i][k]; v == 5 || v == -5 {
+							A[i][k]++
+						}
+					}
+				}
+			}
 			for l := range in {
-				in[l] = append(in[l], packed(A, c.a, l, c.na, c.per, c.enc)...)
-				in[l] = append(in[l], packed(B, c.b, l, c.nb, c.per, c.enc)...)
+				in[l] = append(in[l], packed(A, c.a, l, c.na, c.per, encA)...)
+				in[l] = append(in[l], packed(B, c.b, l, c.nb, c.per, encB)...)
 				in[l] = append(in[l], packed(C, c.c, l, c.nc, c.accPer, c.acc)...)
 			}
 			ra, rb, rc := c.na/c.per, c.nb/c.per, c.nc/c.accPer
@@ -153,12 +180,43 @@ func TestMma(t *testing.T) {
 	}
 }
 
+func s4Bits(x int) uint64   { return uint64(x & 15) }
+func e4m3Bits(x int) uint64 { return refEight(4, 3, float64(x)) }
+
+// e5m2Bits keeps two bits behind the leading one.
+func e5m2Bits(x int) uint64 { return refEight(5, 2, float64(x)) }
+
 func f16Bits(x int) uint64  { return uint64(fp.ToF16(float32(x))) }
 func bf16Bits(x int) uint64 { return uint64(fp.ToBF16(float32(x))) }
 func f32Bits(x int) uint64  { return uint64(math.Float32bits(float32(x))) }
 func f64Bits(x int) uint64  { return math.Float64bits(float64(x)) }
 func s8Bits(x int) uint64   { return uint64(uint8(int8(x))) }
 func s32Bits(x int) uint64  { return uint64(uint32(int32(x))) }
+
+// TestBitMma counts the bits in which rows and columns differ, or agree in being set.
+func TestBitMma(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	var in [32][]uint64 // lane l holds bits 32(l%4).. of row and of column l/4
+	for l := range in {
+		in[l] = []uint64{uint64(rng.Uint32()), uint64(rng.Uint32()), uint64(l), uint64(1000 * l)}
+	}
+	for op, f := range map[string]func(a, b uint64) uint64{
+		"xor": func(a, b uint64) uint64 { return a ^ b }, "and": func(a, b uint64) uint64 { return a & b },
+	} {
+		out := warpRun(t, 32, in, 2, "mma.sync.aligned.m8n8k128.row.col.s32.b1.b1.s32."+op+".popc {%o0, %o1}, {%i0}, {%i1}, {%i2, %i3};")
+		for l := range out {
+			for i := range 2 {
+				want := in[l][2+i]
+				for k := range 4 {
+					want += uint64(bits.OnesCount32(uint32(f(in[l/4*4+k][0], in[4*(l%4*2+i)+k][1]))))
+				}
+				if out[l][i] != want {
+					t.Fatalf("%s: lane %d register %d is %d, expected %d", op, l, i, out[l][i], want)
+				}
+			}
+		}
+	}
+}
 
 // TestMatrixMoves transposes 8x8 matrices by movmatrix and through stmatrix
 // and ldmatrix.
@@ -229,6 +287,9 @@ func TestWarpExchange(t *testing.T) {
 				m |= pick(v(k) == v(l), 1, 0) << k
 			}
 			return m
+		}},
+		{"setp.eq.s32 %p1, %i0, 4; lop3.or.b32 %r0|%p0, %i0, 1, 0, 0xc0, %p1; selp.b32 %o0, %r0, 7, %p0;", func(l int) int {
+			return pick(v(l)&1 != 0 || v(l) == 4, v(l)&1, 7)
 		}},
 		{"redux.sync.add.s32 %o0, %i0, -1;", func(int) int { return sum }},
 		{"redux.sync.max.u32 %o0, %i0, -1;", func(int) int { return 4 }},

@@ -131,6 +131,12 @@ func (m *memory) alloc(size int, checked bool, name string) *region {
 		m.next = globalBase
 	}
 	r := newRegion(syntax.Global, m.next, size, checked)
+	// A compare-and-swap loop on a 16-bit element takes the word around it,
+	// which at the end of an odd-sized allocation is half outside.
+	if rest := size % 4; rest != 0 {
+		r.data = append(r.data, make([]byte, 4-rest)...)[:size]
+		r.defineAll(size, 4-rest, true)
+	}
 	r.name = name
 	m.next += (uint64(size)+511)/512*512 + gapBytes
 	m.regions = append(m.regions, r)

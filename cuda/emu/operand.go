@@ -39,9 +39,15 @@ func (c *compiler) value(o syntax.Operand, t syntax.Type) slot {
 	if t == syntax.Pred {
 		bits = 1
 	}
+	if o.Sel != "" {
+		c.fail("a part of a register is not supported here")
+	}
 	switch o.Kind {
 	case syntax.KReg:
 		s := c.fr.regs[o.Reg]
+		if s.bits == 128 {
+			c.fail("128-bit registers are not supported")
+		}
 		if (s.class == classPred) != (t == syntax.Pred) {
 			c.fail("predicate and data registers are mixed")
 		}
@@ -56,6 +62,9 @@ func (c *compiler) value(o syntax.Operand, t syntax.Type) slot {
 	case syntax.KSym:
 		if o.Sym == "WARP_SZ" {
 			return c.constant(32, bits, nil)
+		}
+		if a := funcAddress(c.m.ast, o.Sym); a != 0 {
+			return c.constant(a, bits, nil)
 		}
 		pl := c.place(o.Sym)
 		if pl.sym != nil {
@@ -120,6 +129,9 @@ func (c *compiler) special(name string) slot {
 	if name == "%clock64" || name == "%globaltimer" || name == "%gridid" {
 		t = syntax.B64
 	}
+	if name == "%is_explicit_cluster" {
+		t = syntax.Pred
+	}
 	s := c.newReg(t)
 	c.specs[name] = s
 	c.p.specials = append(c.p.specials, special{s, name})
@@ -148,7 +160,13 @@ func (c *compiler) dstOperand(o syntax.Operand, t syntax.Type) slot {
 	case syntax.KSink:
 		return c.wrote(c.newReg(t))
 	case syntax.KReg:
+		if o.Sel != "" {
+			c.fail("a part of a register is not supported here")
+		}
 		s := c.fr.regs[o.Reg]
+		if s.bits == 128 {
+			c.fail("128-bit registers are not supported")
+		}
 		if (s.class == classPred) != (t == syntax.Pred) {
 			c.fail("predicate and data registers are mixed")
 		}

@@ -10,6 +10,7 @@ import (
 // issuing thread has waited for it.
 type asyncCopy struct {
 	lane  int
+	seq   int // number among the warp's copies
 	group int // number among the lane's groups
 	off   int
 	n     int
@@ -21,13 +22,18 @@ type asyncCopy struct {
 // asyncState is a warp's copies and how many groups each lane has committed.
 type asyncState struct {
 	copies    []asyncCopy
+	issued    int
 	committed [32]int
 }
 
 // opCp decodes cp.async and its commit and wait instructions.
 func (c *compiler) opCp(in *syntax.Instr) {
 	switch {
-	case len(in.Mods) < 2 || c.mod(1) != "async" || in.Has("bulk"):
+	case in.Has("bulk"):
+		c.opBulk(in)
+	case in.Has("mbarrier") && in.Has("arrive") && len(in.Args) == 1:
+		c.asyncArrive(in)
+	case len(in.Mods) < 2 || c.mod(1) != "async":
 		c.fail("this copy is not supported")
 	case in.Has("commit_group"):
 		c.out.run = func(w *warp, m uint32) {
@@ -106,7 +112,8 @@ func (c *compiler) asyncCopy(in *syntax.Instr) {
 
 // issueAsync reads the source and claims the destination.
 func (w *warp) issueAsync(dst, src *memRef, lane, n, take int) {
-	cp := asyncCopy{lane: lane, n: n, group: w.async.committed[lane], issue: w.cur, valid: ^uint16(0)}
+	w.async.issued++
+	cp := asyncCopy{lane: lane, seq: w.async.issued, n: n, group: w.async.committed[lane], issue: w.cur, valid: ^uint16(0)}
 	r, off := w.resolve(syntax.Shared, w.addr(dst, lane), n, lane)
 	cp.off = off
 	w.writeAccess(r, off, n, lane, semantics{write: true}, nil)
@@ -143,15 +150,33 @@ func (w *warp) completeAsync(lanes uint32, keep int) {
 			out = append(out, cp)
 			continue
 		}
-		w.b.claim(cp.off, cp.n, false)
-		r := &w.b.shared
-		w.writeAccess(r, cp.off, cp.n, cp.lane, semantics{write: true}, cp.data[:cp.n])
-		copy(r.data[cp.off:], cp.data[:cp.n])
-		for b := range cp.n {
-			r.define(cp.off+b, 1, cp.valid>>b&1 != 0)
+		w.finishCopy(&cp)
+	}
+	w.async.copies = out
+}
+
+// completeUpTo finishes a lane's copies up to the one numbered last.
+func (w *warp) completeUpTo(lane, last int) {
+	out := w.async.copies[:0]
+	for _, cp := range w.async.copies {
+		if cp.lane == lane && cp.seq <= last {
+			w.finishCopy(&cp)
+		} else {
+			out = append(out, cp)
 		}
 	}
 	w.async.copies = out
+}
+
+// finishCopy writes what a copy has read.
+func (w *warp) finishCopy(cp *asyncCopy) {
+	w.b.claim(cp.off, cp.n, false)
+	r := &w.b.shared
+	w.writeAccess(r, cp.off, cp.n, cp.lane, semantics{write: true}, cp.data[:cp.n])
+	copy(r.data[cp.off:], cp.data[:cp.n])
+	for b := range cp.n {
+		r.define(cp.off+b, 1, cp.valid>>b&1 != 0)
+	}
 }
 
 // claim marks shared bytes as the destination of a copy under way.
@@ -171,12 +196,19 @@ func (b *block) claim(off, n int, on bool) {
 }
 
 // checkClaim faults an access to bytes that a copy under way will write.
-func (w *warp) checkClaim(off, n, lane int) {
+func (w *warp) checkClaim(b *block, off, n, lane int) {
 	for i := off; i < off+n; i++ {
-		if w.b.claimed[i>>6]>>(i&63)&1 == 0 {
+		if b.claimed[i>>6]>>(i&63)&1 == 0 {
 			continue
 		}
-		for _, o := range w.b.warps {
+		for _, rd := range b.bulkIn {
+			for _, p := range rd.pieces {
+				if p.r == &b.shared && i >= p.off && i < p.off+p.n {
+					w.fault(AsyncPending, lane, "shared byte %#x is the destination of the bulk copy of line %d, whose mbarrier this thread has not waited at", i, rd.issue.src.Line)
+				}
+			}
+		}
+		for _, o := range b.warps {
 			for _, cp := range o.async.copies {
 				if i >= cp.off && i < cp.off+cp.n {
 					w.fault(AsyncPending, lane, "shared byte %#x is the destination of the cp.async that warp %d, lane %d issued at line %d and has not waited for", i, o.id, cp.lane, cp.issue.src.Line)

@@ -135,6 +135,7 @@ func (c *compiler) opAtom(in *syntax.Instr) {
 	if sem.scope == scopeNone {
 		sem.scope = scopeGPU
 	}
+	c.out.strong = true
 	if t.Float() && in.Has("add") {
 		c.out.flops = int64(vec)
 	}
@@ -171,6 +172,9 @@ func (c *compiler) opAtom(in *syntax.Instr) {
 				}
 				if v != old {
 					w.b.l.counts.progress++
+				} else {
+					w.b.polls++
+					w.polls++
 				}
 				storeBytes(b, n, v)
 				if len(ds) > 0 {

@@ -17,6 +17,10 @@ type barrierOp struct {
 	dst     slot
 	src     slot
 	not     bool
+	// anywhere is barrier without .aligned: warps may come to it at different
+	// instructions, as those of a specialised kernel do.
+	anywhere bool
+	cluster  *clusterOp // of the cluster's barrier; nil for the block's
 }
 
 // barrierState is one of a block's sixteen barriers.
@@ -37,9 +41,10 @@ func (c *compiler) opBar(in *syntax.Instr) {
 		return
 	}
 	if in.Has("cluster") {
-		c.fail("clusters are not supported")
+		c.opClusterBarrier(in)
+		return
 	}
-	b := &barrierOp{arrive: in.Has("arrive")}
+	b := &barrierOp{arrive: in.Has("arrive"), anywhere: in.Mods[0] == "barrier" && !in.Has("aligned")}
 	args := in.Args
 	if in.Has("red") {
 		for _, op := range []string{"popc", "and", "or"} {
@@ -94,6 +99,10 @@ func (w *warp) barrier(in *instr, mask, lanes uint32, pc int32) {
 // arrive counts a warp in at a barrier and opens it when it is the last.
 func (b *block) arrive(w *warp, in *instr) {
 	op := in.bar
+	if op.cluster != nil {
+		w.arriveCluster(in)
+		return
+	}
 	first := bits.TrailingZeros32(w.live)
 	id := int(w.get(op.id, first))
 	if id < 0 || id >= len(b.bars) {
@@ -119,7 +128,7 @@ func (b *block) arrive(w *warp, in *instr) {
 		if s.expected != expected {
 			w.fault(Divergence, -1, "warp %d waits at barrier %d for %d threads (line %d), this warp for %d", s.first, id, s.expected, s.line.src.Line, expected)
 		}
-		if expected == 0 && s.line != in {
+		if expected == 0 && s.line != in && !(op.anywhere && s.line.bar.anywhere) {
 			w.fault(Divergence, -1, "warps of one block are at different barriers: warp %d at line %d [%s]", s.first, s.line.src.Line, s.line.src.Text)
 		}
 	}
@@ -191,6 +200,7 @@ func (b *block) tryOpen(id int) {
 
 // warpEnded opens barriers that waited only for a warp which has exited.
 func (b *block) warpEnded() {
+	b.cluster.tryOpen(b.l)
 	for id := range b.bars {
 		if b.bars[id].line != nil && b.bars[id].expected == 0 {
 			b.tryOpen(id)
@@ -256,8 +266,8 @@ func (s semantics) plain() bool { return !s.strong }
 
 func (c *compiler) opFence(in *syntax.Instr) {
 	sc := scopeOf(in)
-	if strings.Contains(in.Op, "proxy") {
-		// Orders the generic and the asynchronous proxy; cp.async is generic.
+	if strings.Contains(in.Op, "proxy") || in.Has("mbarrier_init") {
+		// Orders the generic and the asynchronous proxy, which are one here.
 		c.opHint(in)
 		return
 	}

@@ -31,6 +31,10 @@ func (c *compiler) opRet(in *syntax.Instr) {
 		c.out.flow = flowExit
 		return
 	}
+	if c.fr.outline {
+		c.out.flow = flowReturn
+		return
+	}
 	c.out.flow = flowBranch
 	c.fr.patches = append(c.fr.patches, patch{len(c.p.code), []string{""}, in.Line})
 }
@@ -48,29 +52,41 @@ func (c *compiler) opTrap(in *syntax.Instr) {
 func (c *compiler) opCall(in *syntax.Instr) {
 	var rets, args []syntax.Operand
 	var name string
+	var target *syntax.Operand
 	for i, a := range in.Args {
 		switch {
+		case a.Kind == syntax.KReg && target == nil && name == "":
+			target = &a
 		case a.Kind == syntax.KList && name == "" && i == 0:
 			rets = a.Vec
-		case a.Kind == syntax.KSym && name == "":
+		case a.Kind == syntax.KSym && name == "" && target == nil:
 			name = a.Sym
 		case a.Kind == syntax.KList:
 			args = a.Vec
 		}
 	}
+	if target != nil {
+		c.outlineCall(nil, *target, args, rets)
+		return
+	}
 	if name == "" {
-		c.fail("indirect calls are not supported")
+		c.fail("call without a function")
 	}
 	f := c.m.ast.Func(name)
 	if f == nil {
 		c.fail("call of the unknown function %s", name)
 	}
+	if f.Entry {
+		c.fail("%s is a kernel", name)
+	}
 	if f.Extern {
-		c.externCall(name, rets)
+		c.externCall(name, args, rets)
 		return
 	}
-	if len(args) != len(f.Params) || len(rets) != len(f.Rets) {
-		c.fail("call of %s with %d arguments and %d results, it takes %d and gives %d", name, len(args), len(rets), len(f.Params), len(f.Rets))
+	c.checkCall(f, args, rets)
+	if c.recursive(f) {
+		c.outlineCall(f, syntax.Operand{}, args, rets)
+		return
 	}
 	if in.Guard >= 0 {
 		c.guardCall()
@@ -194,8 +210,10 @@ func (c *compiler) guardCall() {
 }
 
 // externCall handles the functions that the system provides.
-func (c *compiler) externCall(name string, rets []syntax.Operand) {
+func (c *compiler) externCall(name string, args, rets []syntax.Operand) {
 	switch name {
+	case "malloc", "free":
+		c.heapCall(name, args, rets)
 	case "__assertfail":
 		c.out.run = func(w *warp, m uint32) {
 			w.fault(Trapped, bits.TrailingZeros32(m), "a device assertion failed")
@@ -214,5 +232,42 @@ func (c *compiler) externCall(name string, rets []syntax.Operand) {
 		}
 	default:
 		c.fail("call of the external function %s", name)
+	}
+}
+
+// heapCall is malloc and free in device code.
+func (c *compiler) heapCall(name string, args, rets []syntax.Operand) {
+	if len(args) != 1 || args[0].Kind != syntax.KSym || name == "malloc" && (len(rets) != 1 || rets[0].Kind != syntax.KSym) {
+		c.fail("malformed call of %s", name)
+	}
+	arg := c.place(args[0].Sym)
+	var res place
+	if name == "malloc" {
+		res = c.place(rets[0].Sym)
+	}
+	c.out.run = func(w *warp, m uint32) {
+		dev := w.b.l.dev
+		for ; m != 0; m &= m - 1 {
+			i := bits.TrailingZeros32(m)
+			r := w.local(i)
+			v := le.Uint64(r.data[arg.off:])
+			switch {
+			case name == "malloc":
+				if v > 1<<32 {
+					v = 0
+				} else {
+					v = dev.mem.alloc(max(int(v), 1), dev.opt.Checks&CheckUninitialised != 0, "by malloc").base
+				}
+				le.PutUint64(r.data[res.off:], v)
+				r.define(res.off, 8, true)
+			case v != 0:
+				g := dev.mem.find(v)
+				if g == nil || g.base != v || g.freed {
+					w.fault(InvalidOperation, i, "free of %#x, which is not an allocation", v)
+				}
+				dev.release(g)
+				w.hit = nil
+			}
+		}
 	}
 }

@@ -14,6 +14,10 @@ func (c *compiler) opCvt(in *syntax.Instr) {
 		return
 	}
 	dt, st := c.typ(1), c.typ(0)
+	if eightOf(dt) != nil || eightOf(st) != nil {
+		c.cvtEight(in, dt, st)
+		return
+	}
 	if e, packed := element(dt); packed {
 		c.cvtPacked(in, e)
 		return
@@ -22,6 +26,9 @@ func (c *compiler) opCvt(in *syntax.Instr) {
 		c.fail("conversion between %s and %s is not supported", st, dt)
 	}
 	d, a := c.cvtDst(dt), c.cvtSrc(1, st)
+	if !dt.Float() && !st.Float() && !in.Has("sat") {
+		c.bitRule(d, []slot{a}, bitsOfConvert(st))
+	}
 	f := c.convert(in, dt, st)
 	// A narrower signed result is sign-extended to the destination register.
 	if dt.Signed() && d.class == class64 && dt.Size() < 8 {

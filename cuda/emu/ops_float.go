@@ -169,7 +169,7 @@ func element(t syntax.Type) (syntax.Type, bool) {
 
 func (c *compiler) floatFn(in *syntax.Instr, op floatOp, t syntax.Type) fn3 {
 	e, packed := element(t)
-	if t == syntax.F32x2 || t == syntax.TF32 {
+	if t == syntax.F32x2 || t == syntax.TF32 || t >= syntax.E4M3 {
 		c.fail("type %s is not supported here", t)
 	}
 	f := floatScalar(in, op, e)

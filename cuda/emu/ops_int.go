@@ -22,13 +22,13 @@ func zext(v uint64, size int) uint64 {
 func saturate32(v int64) uint64 { return uint64(uint32(max(min(v, 1<<31-1), -1<<31))) }
 
 func (c *compiler) opAdd(in *syntax.Instr) {
+	if packed := packed16(in.Mods); packed != "" {
+		c.packedInt(func(a, b uint16) uint16 { return a + b })
+		return
+	}
 	t := c.typ(0)
 	if t.Float() {
 		c.floatBinary(in, t, fAdd)
-		return
-	}
-	if packed := packed16(in.Mods); packed != "" {
-		c.packedInt(func(a, b uint16) uint16 { return a + b })
 		return
 	}
 	d, a, b := c.dst(0, t), c.src(1, t), c.src(2, t)
@@ -48,13 +48,13 @@ func (c *compiler) opAdd(in *syntax.Instr) {
 }
 
 func (c *compiler) opSub(in *syntax.Instr) {
+	if packed := packed16(in.Mods); packed != "" {
+		c.packedInt(func(a, b uint16) uint16 { return a - b })
+		return
+	}
 	t := c.typ(0)
 	if t.Float() {
 		c.floatBinary(in, t, fSub)
-		return
-	}
-	if packed := packed16(in.Mods); packed != "" {
-		c.packedInt(func(a, b uint16) uint16 { return a - b })
 		return
 	}
 	d, a, b := c.dst(0, t), c.src(1, t), c.src(2, t)

@@ -25,9 +25,7 @@ func (c *compiler) opLogic(in *syntax.Instr) {
 		f, hot = func(a, b uint64) uint64 { return a ^ b }, xorLoop
 	}
 	c.out.run = lift2(d, a, b, f, hot, nil)
-	if op != "xor" {
-		c.maskedDefinedness(op == "and", d, a, b)
-	}
+	c.bitRule(d, []slot{a, b}, bitsOfLogic(op))
 }
 
 func (c *compiler) logicPred(op string, d, a, b slot) {
@@ -73,6 +71,7 @@ func (c *compiler) opShift(in *syntax.Instr) {
 	t := c.typ(0)
 	n := t.Size()
 	d, a, b := c.dst(0, t), c.src(1, t), c.src(2, syntax.U32)
+	c.bitRule(d, []slot{a, b}, bitsOfShift(in.Mods[0] == "shl", t.Signed(), n))
 	var f fn2
 	var hot loop2
 	switch {
@@ -121,9 +120,6 @@ func (c *compiler) opShf(in *syntax.Instr) {
 }
 
 func (c *compiler) opLop3(in *syntax.Instr) {
-	if len(in.Args) != 5 {
-		c.fail("lop3 with a predicate destination is not supported")
-	}
 	lut := c.arg(4)
 	if lut.Kind != syntax.KInt {
 		c.fail("the look-up table must be an immediate")
@@ -134,9 +130,41 @@ func (c *compiler) opLop3(in *syntax.Instr) {
 			d[i] = lop3(a[i], b[i], e[i], table)
 		}
 	}
-	c.out.run = lift3(c.dst(0, syntax.B32), c.src(1, syntax.B32), c.src(2, syntax.B32), c.src(3, syntax.B32), func(a, b, e uint64) uint64 {
+	d, a, b, e := c.dst(0, syntax.B32), c.src(1, syntax.B32), c.src(2, syntax.B32), c.src(3, syntax.B32)
+	if len(in.Args) == 6 {
+		c.lop3Test(in, d, lift3(d, a, b, e, func(a, b, e uint64) uint64 {
+			return uint64(lop3(uint32(a), uint32(b), uint32(e), table))
+		}, hot))
+		return
+	}
+	c.bitRule(d, []slot{a, b, e}, bitsOfLop3(table))
+	c.out.run = lift3(d, a, b, e, func(a, b, e uint64) uint64 {
 		return uint64(lop3(uint32(a), uint32(b), uint32(e), table))
 	}, hot)
+}
+
+// lop3Test is lop3.or and lop3.and: a predicate tells whether the result is
+// not zero, combined with another predicate.
+func (c *compiler) lop3Test(in *syntax.Instr, d slot, run exec) {
+	if c.arg(0).Reg2 < 0 || !in.Has("or") && !in.Has("and") {
+		c.fail("lop3 with six operands needs a predicate destination")
+	}
+	p := c.wrote(c.fr.regs[c.arg(0).Reg2])
+	q, not := c.predSource(5)
+	op := c.mod(1)
+	c.out.run = func(w *warp, m uint32) {
+		run(w, m)
+		other := w.pred[q.idx]
+		if not {
+			other = ^other
+		}
+		var r uint32
+		for k := m; k != 0; k &= k - 1 {
+			i := bits.TrailingZeros32(k)
+			r |= bit(w.get(d, i) != 0) << i
+		}
+		w.pred[p.idx] = w.pred[p.idx]&^m | combine(op, r, other)&m
+	}
 }
 
 // lop3 is the logical function of three inputs that the table's eight bits spell.
@@ -166,7 +194,9 @@ func (c *compiler) opPrmt(in *syntax.Instr) {
 	if len(in.Mods) > 2 {
 		mode = in.Mods[2]
 	}
-	c.out.run = lift3(c.dst(0, syntax.B32), c.src(1, syntax.B32), c.src(2, syntax.B32), c.src(3, syntax.B32), func(a, b, s uint64) uint64 {
+	d, x, y, sel := c.dst(0, syntax.B32), c.src(1, syntax.B32), c.src(2, syntax.B32), c.src(3, syntax.B32)
+	c.bitRule(d, []slot{x, y, sel}, bitsOfPermute(mode))
+	c.out.run = lift3(d, x, y, sel, func(a, b, s uint64) uint64 {
 		return permute(b<<32|a&0xffffffff, uint32(s), mode)
 	}, nil)
 }

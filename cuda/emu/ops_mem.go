@@ -22,6 +22,9 @@ func (c *compiler) address(o syntax.Operand, space syntax.Space) memRef {
 	if o.Kind != syntax.KMem {
 		c.fail("operand is not an address")
 	}
+	if o.Vec != nil {
+		c.fail("an address with coordinates is not supported here")
+	}
 	ref := memRef{space: space, off: o.Imm}
 	switch {
 	case o.Reg >= 0:
@@ -30,7 +33,10 @@ func (c *compiler) address(o syntax.Operand, space syntax.Space) memRef {
 			c.fail("a predicate is not an address")
 		}
 		c.out.must = append(c.out.must, ref.base.id)
-		ref.kern = space == syntax.Param
+		ref.kern = space == syntax.Param && c.fr.entry
+		if space == syntax.Param && !c.fr.entry { // a parameter of a device function
+			ref.space = syntax.Local
+		}
 	case o.Sym != "":
 		pl := c.place(o.Sym)
 		ref.kern = pl.kern
@@ -74,6 +80,8 @@ func (w *warp) resolve(space syntax.Space, addr uint64, n, lane int) (*region, i
 			space, addr = syntax.Shared, addr-sharedWindow
 		case addr-localWindow < windowSize:
 			space, addr = syntax.Local, addr-localWindow
+		case addr-paramWindow < windowSize:
+			return w.kernelParams(addr-paramWindow, n, lane)
 		default:
 			space = syntax.Global
 		}
@@ -85,6 +93,9 @@ func (w *warp) resolve(space syntax.Space, addr uint64, n, lane int) (*region, i
 	switch space {
 	case syntax.Shared:
 		r = &w.b.shared
+		if addr >= clusterStep {
+			r, addr = w.remote(addr, lane)
+		}
 	case syntax.Local, syntax.Param:
 		r = w.local(lane)
 	default:
@@ -99,12 +110,35 @@ func (w *warp) resolve(space syntax.Space, addr uint64, n, lane int) (*region, i
 	}
 	off := addr - r.base
 	if off > uint64(len(r.data)) || off+uint64(n) > uint64(len(r.data)) {
-		w.outOfBounds(r, space, addr, n, lane)
+		if !r.lastWord(off, n) || !w.cur.strong {
+			w.outOfBounds(r, space, addr, n, lane)
+		}
 	}
 	if r.ok != nil && !bitsSet(r.ok, int(off), n) {
 		w.fault(OutOfBounds, lane, "%d bytes at shared address %#x are outside every shared variable", n, addr)
 	}
 	return r, int(off)
+}
+
+// kernelParams resolves the address of a kernel's parameter in generic space.
+func (w *warp) kernelParams(off uint64, n, lane int) (*region, int) {
+	l := w.b.l
+	if l.paramRegion == nil {
+		l.paramRegion = &region{space: syntax.Param, data: l.params}
+	}
+	if off+uint64(n) > uint64(len(l.params)) {
+		w.fault(OutOfBounds, lane, "byte %d of %d bytes of parameters", off, len(l.params))
+	}
+	if off&uint64(n-1) != 0 {
+		w.fault(Misaligned, lane, "parameter offset %d is not a multiple of %d", off, n)
+	}
+	return l.paramRegion, int(off)
+}
+
+// lastWord reports whether an access is the aligned word around the last
+// bytes of a global allocation.
+func (r *region) lastWord(off uint64, n int) bool {
+	return r.space == syntax.Global && n == 4 && off < uint64(len(r.data)) && off+4 <= uint64(cap(r.data))
 }
 
 func (w *warp) outOfBounds(r *region, space syntax.Space, addr uint64, n, lane int) {
@@ -165,29 +199,32 @@ func (c *compiler) opLd(in *syntax.Instr) {
 	if a := c.arg(1); c.fr.guesses[guess{a.Reg, a.Imm}] && a.Reg >= 0 && !sem.strong {
 		sem.strong, sem.scope = true, scopeGPU
 	}
+	c.out.strong = sem.strong
 	total := n * vec
 	signed := t.Signed()
 	count := c.countAccess(ref, total, false)
 	plain := n == 4 && allWords(ds)
 	c.out.run = func(w *warp, m uint32) {
 		count(w, m)
-		var undefined uint32
+		if sem.strong {
+			w.polls++
+		}
 		if plain && m == fullMask && sem.plain() {
-			if b, r, off := w.coalesced(&ref, total); b != nil {
+			if b, r, off := w.coalesced(&ref, total); b != nil && r.undefinedLanes(off, total) == 0 {
 				w.readRange(r, off, total, m)
-				undefined = r.undefinedLanes(off, total)
 				for j, d := range ds {
 					D := &w.r32[d.idx]
 					for i := range D {
 						D[i] = le.Uint32(b[i*total+4*j:])
 					}
 				}
-				w.setDefined(ds, m, undefined)
+				w.setDefined(ds, m, 0)
 				return
 			}
 		}
 		// Lanes that share an address share its checks: the first looks for
 		// itself, the second for the warp as a whole, the rest need not look.
+		var undefined uint32
 		var known [8]sharedRead
 		n8 := 0
 		share := sem.plain() && !w.clock.busy && w.clock.lanes == nil
@@ -214,9 +251,7 @@ func (c *compiler) opLd(in *syntax.Instr) {
 					n8++
 				}
 			}
-			if !r.defined(off, total) {
-				undefined |= 1 << i
-			}
+			holes := !r.defined(off, total)
 			b := r.data[off : off+total]
 			if sem.strong && len(w.b.l.older) > 0 {
 				if o := w.stale(r, off, total, i); o != nil {
@@ -227,18 +262,39 @@ func (c *compiler) opLd(in *syntax.Instr) {
 				for j, d := range ds {
 					w.r32[d.idx][i&31] = le.Uint32(b[4*j:])
 				}
-				continue
-			}
-			for j, d := range ds {
-				v := loadBytes(b[j*n:], n)
-				if signed {
-					v = uint64(sext(v, n))
+			} else {
+				for j, d := range ds {
+					v := loadBytes(b[j*n:], n)
+					if signed {
+						v = uint64(sext(v, n))
+					}
+					w.set(d, i, v)
 				}
-				w.set(d, i, v)
+			}
+			if holes {
+				undefined |= 1 << i
+				for j, d := range ds {
+					w.setDefinedBits(d, i, r.definedBytes(off+j*n, n, signed))
+				}
 			}
 		}
-		w.setDefined(ds, m, undefined)
+		w.setDefined(ds, m&^undefined, 0)
 	}
+}
+
+// definedBytes is the bits of an n-byte value in memory that have values,
+// extended as the value is.
+func (r *region) definedBytes(off, n int, signed bool) uint64 {
+	var v uint64
+	for i := range n {
+		if r.defined(off+i, 1) {
+			v |= 255 << (8 * i)
+		}
+	}
+	if signed {
+		return uint64(sext(v, n))
+	}
+	return v | ^zext(^uint64(0), n)
 }
 
 // sharedRead is an address that a load has checked for one lane, or for all.
@@ -322,6 +378,9 @@ func loadParam(ref memRef, ds []slot, t syntax.Type) exec {
 }
 
 func (c *compiler) opSt(in *syntax.Instr) {
+	if in.Has("async") || in.Has("bulk") {
+		c.fail("asynchronous stores are not supported")
+	}
 	space, _ := spaceMod(in)
 	t, vec := c.memType()
 	parts := vector(c.arg(1))
@@ -375,11 +434,15 @@ func (c *compiler) opSt(in *syntax.Instr) {
 			copy(r.data[off:off+total], buf[:total])
 			if r.valid != nil {
 				for j, s := range ss {
-					has := w.def == nil || w.def[s.id]>>i&1 != 0
-					r.define(off+j*n, n, has)
-					if !has {
-						w.stainRegion(r, i, s)
+					if w.def == nil || w.def[s.id]>>i&1 != 0 {
+						r.define(off+j*n, n, true)
+						continue
 					}
+					has := w.definedBits(s, i)
+					for b := range n {
+						r.define(off+j*n+b, 1, has>>(8*b)&255 == 255)
+					}
+					w.stainRegion(r, i)
 				}
 			}
 		}
@@ -399,7 +462,7 @@ func (w *warp) allDefined(ss []slot, m uint32) bool {
 }
 
 // stainRegion remembers the first undefined store to a global allocation.
-func (w *warp) stainRegion(r *region, lane int, s slot) {
+func (w *warp) stainRegion(r *region, lane int) {
 	if r.stain != nil || r.space != syntax.Global {
 		return
 	}

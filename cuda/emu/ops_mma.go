@@ -11,6 +11,7 @@ type tile struct{ m, n, k int }
 var tiles = map[string]tile{
 	"m16n8k4": {16, 8, 4}, "m16n8k8": {16, 8, 8}, "m16n8k16": {16, 8, 16}, "m16n8k32": {16, 8, 32},
 	"m8n8k4": {8, 8, 4}, "m8n8k16": {8, 8, 16},
+	"m8n8k32": {8, 8, 32}, "m16n8k64": {16, 8, 64}, "m8n8k128": {8, 8, 128}, "m16n8k128": {16, 8, 128}, "m16n8k256": {16, 8, 256},
 }
 
 // mmaPlan is a decoded mma instruction.
@@ -19,12 +20,13 @@ type mmaPlan struct {
 	at, bt, ct, dt syntax.Type
 	d, a, b, c     []slot
 	sat            bool
-	per            int // elements of A or B in a register
+	and            bool // of single bits: counts those of and, not of xor
+	per            int  // elements of A or B in a register
 }
 
 // opMma decodes mma.sync.aligned.SHAPE.row.col.D.A.B.C.
 func (c *compiler) opMma(in *syntax.Instr) {
-	p := &mmaPlan{sat: in.Has("satfinite")}
+	p := &mmaPlan{sat: in.Has("satfinite"), and: in.Has("and")}
 	ok := false
 	for _, m := range in.Mods {
 		if t, found := tiles[m]; found {
@@ -47,10 +49,19 @@ func (c *compiler) opMma(in *syntax.Instr) {
 		accOK = p.bt == p.at && p.m == 16 && (p.k == 4 || p.k == 8) && p.ct == syntax.F32 && p.dt == p.ct
 		p.per = 1
 	case syntax.S8, syntax.U8:
-		accOK = (p.bt == syntax.S8 || p.bt == syntax.U8) && p.k >= 16 && p.ct == syntax.S32 && p.dt == p.ct
+		accOK = (p.bt == syntax.S8 || p.bt == syntax.U8) && (p.k == 16 || p.k == 32 && p.m == 16) && p.ct == syntax.S32 && p.dt == p.ct
+		p.per = 4
+	case syntax.S4, syntax.U4:
+		accOK = (p.bt == syntax.S4 || p.bt == syntax.U4) && (p.tile == tile{8, 8, 32} || p.m == 16 && (p.k == 32 || p.k == 64)) && p.ct == syntax.S32 && p.dt == p.ct
+		p.per = 8
+	case syntax.B1:
+		accOK = p.bt == p.at && p.k >= 128 && in.Has("popc") && p.ct == syntax.S32 && p.dt == p.ct
+		p.per = 32
+	case syntax.E4M3, syntax.E5M2:
+		accOK = (p.bt == syntax.E4M3 || p.bt == syntax.E5M2) && (p.tile == tile{16, 8, 32} || p.tile == tile{16, 8, 16}) && (p.ct == syntax.F32 || p.ct == syntax.F16) && p.dt == p.ct
 		p.per = 4
 	case syntax.F64:
-		accOK = p.bt == p.at && p.tile == tile{8, 8, 4} && p.ct == p.at && p.dt == p.ct
+		accOK = p.bt == p.at && (p.tile == tile{8, 8, 4} || p.m == 16 && p.k <= 16) && p.ct == p.at && p.dt == p.ct
 		p.per = 1
 	}
 	if !accOK {
@@ -93,8 +104,12 @@ func (c *compiler) opMma(in *syntax.Instr) {
 	switch p.at {
 	case syntax.TF32:
 		c.out.work *= 2
-	case syntax.S8, syntax.U8:
+	case syntax.S8, syntax.U8, syntax.E4M3, syntax.E5M2:
 		c.out.work /= 2
+	case syntax.S4, syntax.U4:
+		c.out.work /= 4
+	case syntax.B1:
+		c.out.work /= 16
 	case syntax.F64:
 		c.out.work *= 8
 	}
@@ -130,8 +145,10 @@ func (p *mmaPlan) accSlot(list []slot, r int) slot {
 
 func (p *mmaPlan) exec() exec {
 	switch p.at {
-	case syntax.S8, syntax.U8:
+	case syntax.S8, syntax.U8, syntax.S4, syntax.U4, syntax.B1:
 		return p.execInt
+	case syntax.E4M3, syntax.E5M2:
+		return p.execEight
 	case syntax.F64:
 		return p.execDouble
 	}
@@ -165,17 +182,9 @@ func (p *mmaPlan) execFloat(w *warp, _ uint32) {
 	}
 	for r := range n {
 		C, D := &acc[r], &w.r32[p.accSlot(p.d, r).idx]
-		half := p.ct == syntax.F16
 		for lane := range D {
 			row, col := p.cElem(lane, r)
-			sum := dot(&a[row&15], &b[col&7], p.k)
-			if half {
-				sh := 16 * (r & 1)
-				v := uint32(fp.ToF16(sum + fp.FromF16(uint16(C[lane]>>sh))))
-				D[lane] = D[lane]&^(0xffff<<sh) | v<<sh
-				continue
-			}
-			D[lane] = nan(sum + f32(C[lane]))
+			p.accumulate(D, C, lane, r, dot(&a[row&15], &b[col&7], p.k))
 		}
 	}
 }
@@ -206,25 +215,10 @@ func (p *mmaPlan) widen(v uint32, out []float32) {
 }
 
 func (p *mmaPlan) execInt(w *warp, _ uint32) {
-	var a [16][32]int32
-	var b [8][32]int32
-	sa, sb := p.at == syntax.S8, p.bt == syntax.S8
-	for r, s := range p.a {
-		for lane, v := range w.r32[s.idx] {
-			row, k := p.aElem(lane, r)
-			for e := range 4 {
-				a[row][k+e] = int32(lane8(uint64(v), e, sa))
-			}
-		}
-	}
-	for r, s := range p.b {
-		for lane, v := range w.r32[s.idx] {
-			k, col := p.bElem(lane, r)
-			for e := range 4 {
-				b[col][k+e] = int32(lane8(uint64(v), e, sb))
-			}
-		}
-	}
+	var a [16][256]int16
+	var b [8][256]int16
+	p.unpackInt(w, p.a, p.at, func(lane, r int) []int16 { row, k := p.aElem(lane, r); return a[row][k:] })
+	p.unpackInt(w, p.b, p.bt, func(lane, r int) []int16 { k, col := p.bElem(lane, r); return b[col][k:] })
 	var acc [4]lanes32
 	for r := range p.c {
 		acc[r] = w.r32[p.c[r].idx]
@@ -234,8 +228,20 @@ func (p *mmaPlan) execInt(w *warp, _ uint32) {
 		for lane := range D {
 			row, col := p.cElem(lane, r)
 			sum := int64(int32(C[lane]))
-			for k := range p.k {
-				sum += int64(a[row][k] * b[col][k])
+			x, y := a[row][:p.k], b[col][:p.k]
+			switch {
+			case p.at != syntax.B1:
+				for k := range x {
+					sum += int64(x[k]) * int64(y[k])
+				}
+			case p.and:
+				for k := range x {
+					sum += int64(x[k] & y[k])
+				}
+			default:
+				for k := range x {
+					sum += int64(x[k] ^ y[k])
+				}
 			}
 			if p.sat {
 				D[lane] = uint32(saturate32(sum))
@@ -246,14 +252,38 @@ func (p *mmaPlan) execInt(w *warp, _ uint32) {
 	}
 }
 
+// unpackInt spreads the elements of 1, 4 or 8 bits of a matrix's registers.
+func (p *mmaPlan) unpackInt(w *warp, regs []slot, t syntax.Type, at func(lane, r int) []int16) {
+	n := 32 / p.per
+	for r, s := range regs {
+		for lane, v := range w.r32[s.idx] {
+			out := at(lane, r)[:p.per]
+			for e := range out {
+				if u := v >> (n * e) << (32 - n); t.Signed() {
+					out[e] = int16(int32(u) >> (32 - n))
+				} else {
+					out[e] = int16(u >> (32 - n))
+				}
+			}
+		}
+	}
+}
+
 func (p *mmaPlan) execDouble(w *warp, _ uint32) {
-	var a, b [8][4]uint64
+	var a [16][16]uint64
+	var b [8][16]uint64
 	for lane := range 32 {
-		a[lane/4][lane%4] = w.get(p.a[0], lane)
-		b[lane/4][lane%4] = w.get(p.b[0], lane)
+		for r, s := range p.a {
+			row, k := p.aElem(lane, r)
+			a[row][k] = w.get(s, lane)
+		}
+		for r, s := range p.b {
+			k, col := p.bElem(lane, r)
+			b[col][k] = w.get(s, lane)
+		}
 	}
 	fma := floatScalar(&syntax.Instr{Mods: []string{"fma"}}, fFma, syntax.F64)
-	var acc [2]lanes64
+	var acc [4]lanes64
 	for r := range p.c {
 		acc[r] = w.r64[p.c[r].idx]
 	}
@@ -261,7 +291,7 @@ func (p *mmaPlan) execDouble(w *warp, _ uint32) {
 		for lane := range 32 {
 			row, col := p.cElem(lane, r)
 			sum := acc[r][lane]
-			for k := range 4 {
+			for k := range p.k {
 				sum = fma(a[row][k], b[col][k], sum)
 			}
 			w.set(p.d[r], lane, sum)

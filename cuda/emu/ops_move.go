@@ -40,6 +40,7 @@ func (c *compiler) opMov(in *syntax.Instr) {
 		c.fail("predicate and data registers are mixed")
 	}
 	c.read(s)
+	c.bitRule(d, []slot{s}, func(a []operandBits) uint64 { return a[0].def })
 	if d.class == class64 && s.class == class64 {
 		c.out.run = func(w *warp, m uint32) {
 			D, S := &w.r64[d.idx], &w.r64[s.idx]
@@ -73,6 +74,20 @@ func (c *compiler) unpack(parts []syntax.Operand, src syntax.Operand, t syntax.T
 	for _, p := range parts {
 		ds = append(ds, c.dstOperand(p, pt))
 	}
+	c.out.undef = func(w *warp, m uint32) {
+		has := w.def[s.id] & m
+		for _, d := range ds {
+			w.def[d.id] |= has
+		}
+		for k := m &^ has; k != 0; k &= k - 1 {
+			i := bits.TrailingZeros32(k)
+			v := w.definedBits(s, i)
+			for _, d := range ds {
+				w.setDefinedBits(d, i, zext(v, n))
+				v >>= 8 * n
+			}
+		}
+	}
 	c.out.run = func(w *warp, m uint32) {
 		for ; m != 0; m &= m - 1 {
 			i := bits.TrailingZeros32(m)
@@ -99,6 +114,21 @@ func (c *compiler) pack(dst syntax.Operand, parts []syntax.Operand, t syntax.Typ
 		ss = append(ss, c.read(c.value(p, pt)))
 	}
 	d := c.dstOperand(dst, t)
+	c.out.undef = func(w *warp, m uint32) {
+		has := m
+		for _, s := range ss {
+			has &= w.def[s.id]
+		}
+		w.def[d.id] |= has
+		for k := m &^ has; k != 0; k &= k - 1 {
+			i := bits.TrailingZeros32(k)
+			var v uint64
+			for k, s := range ss {
+				v |= zext(w.definedBits(s, i), n) << (8 * n * k)
+			}
+			w.setDefinedBits(d, i, v)
+		}
+	}
 	c.out.run = func(w *warp, m uint32) {
 		for ; m != 0; m &= m - 1 {
 			i := bits.TrailingZeros32(m)
@@ -153,6 +183,7 @@ func (c *compiler) movClock(name string, t syntax.Type) {
 const (
 	sharedWindow = uint64(1) << 44
 	localWindow  = uint64(1) << 45
+	paramWindow  = uint64(1) << 46 // of the kernel; those of device functions are local
 	windowSize   = uint64(1) << 32
 	globalBase   = uint64(0x7f) << 40
 )
@@ -196,6 +227,9 @@ func (c *compiler) opCvta(in *syntax.Instr) {
 		c.fail("only 64-bit addressing is supported")
 	}
 	base := windowOf(space)
+	if space == syntax.Param && c.fr.entry {
+		base = paramWindow
+	}
 	if in.Has("to") {
 		base = -base
 	}

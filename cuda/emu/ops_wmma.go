@@ -41,6 +41,7 @@ func (f *fragment) set(w *warp, lane, e int, v uint64) {
 
 var wmmaShapes = map[string]tile{
 	"m16n16k16": {16, 16, 16}, "m32n8k16": {32, 8, 16}, "m8n32k16": {8, 32, 16}, "m16n16k8": {16, 16, 8},
+	"m8n8k4": {8, 8, 4},
 }
 
 // opWmma decodes wmma.load, wmma.store and wmma.mma.
@@ -84,17 +85,23 @@ func (c *compiler) fragment(o syntax.Operand, which string, s tile, t syntax.Typ
 		f.per = 2
 	case t == syntax.S8 || t == syntax.U8:
 		f.per = 4
-	case t != syntax.F32 && t != syntax.TF32 && t != syntax.S32:
+	case t != syntax.F32 && t != syntax.TF32 && t != syntax.S32 && t != syntax.F64:
 		c.fail("type %s is not supported here", t)
+	}
+	rt := syntax.B32
+	if t == syntax.F64 {
+		rt = syntax.B64
 	}
 	for _, v := range vector(o) {
 		var r slot
 		if write {
-			r = c.dstOperand(v, syntax.B32)
+			r = c.dstOperand(v, rt)
 		} else {
-			r = c.read(c.value(v, syntax.B32))
+			r = c.read(c.value(v, rt))
 		}
-		c.need32(r)
+		if rt == syntax.B32 {
+			c.need32(r)
+		}
 		f.regs = append(f.regs, r)
 	}
 	if n := 32 * len(f.regs) * f.per; n == 0 || n%(f.rows*f.cols) != 0 {
@@ -140,7 +147,7 @@ func (c *compiler) wmmaMove(in *syntax.Instr, s tile, frag, addr int, store bool
 				r, off := w.resolve(ref.space, w.addr(&ref, lane)+i*uint64(size), size, lane)
 				reg := f.regs[e/f.per]
 				if store {
-					var buf [4]byte
+					var buf [8]byte
 					storeBytes(buf[:], size, f.get(w, lane, e))
 					w.writeAccess(r, off, size, lane, semantics{write: true}, buf[:size])
 					copy(r.data[off:off+size], buf[:size])

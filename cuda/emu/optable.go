@@ -44,6 +44,15 @@ func opcodes() map[string]opDef {
 		"tanh":     {(*compiler).opUnaryFloat, 2, 2, SFU},
 		"copysign": {(*compiler).opCopysign, 3, 3, ALU},
 		"testp":    {(*compiler).opTestp, 2, 2, ALU},
+		// video (ops_video.go)
+		"vadd": {(*compiler).opVideo, 3, 4, ALU}, "vadd2": {(*compiler).opVideo, 4, 4, ALU}, "vadd4": {(*compiler).opVideo, 4, 4, ALU},
+		"vsub": {(*compiler).opVideo, 3, 4, ALU}, "vsub2": {(*compiler).opVideo, 4, 4, ALU}, "vsub4": {(*compiler).opVideo, 4, 4, ALU},
+		"vmin": {(*compiler).opVideo, 3, 4, ALU}, "vmin2": {(*compiler).opVideo, 4, 4, ALU}, "vmin4": {(*compiler).opVideo, 4, 4, ALU},
+		"vmax": {(*compiler).opVideo, 3, 4, ALU}, "vmax2": {(*compiler).opVideo, 4, 4, ALU}, "vmax4": {(*compiler).opVideo, 4, 4, ALU},
+		"vset": {(*compiler).opVideo, 3, 4, ALU}, "vset2": {(*compiler).opVideo, 4, 4, ALU}, "vset4": {(*compiler).opVideo, 4, 4, ALU},
+		"vabsdiff": {(*compiler).opVideo, 3, 4, ALU}, "vabsdiff2": {(*compiler).opVideo, 4, 4, ALU}, "vabsdiff4": {(*compiler).opVideo, 4, 4, ALU},
+		"vavrg2": {(*compiler).opVideo, 4, 4, ALU}, "vavrg4": {(*compiler).opVideo, 4, 4, ALU},
+		"vshl": {(*compiler).opVideo, 3, 4, ALU}, "vshr": {(*compiler).opVideo, 3, 4, ALU}, "vmad": {(*compiler).opVmad, 4, 4, ALU},
 		// logic (ops_logic.go)
 		"and":   {(*compiler).opLogic, 3, 3, ALU},
 		"or":    {(*compiler).opLogic, 3, 3, ALU},
@@ -80,7 +89,8 @@ func opcodes() map[string]opDef {
 		"st":            {(*compiler).opSt, 2, 3, Store},
 		"atom":          {(*compiler).opAtom, 2, 5, Atomic},
 		"red":           {(*compiler).opAtom, 2, 4, Atomic},
-		"cp":            {(*compiler).opCp, 0, 5, Async},
+		"cp":            {(*compiler).opCp, 0, 6, Async},
+		"tensormap":     {(*compiler).opTensormap, 2, 3, Store},
 		"ldmatrix":      {(*compiler).opLdmatrix, 2, 2, Load},
 		"stmatrix":      {(*compiler).opStmatrix, 2, 2, Store},
 		"movmatrix":     {(*compiler).opMovmatrix, 2, 2, Shuffle},
@@ -89,10 +99,13 @@ func opcodes() map[string]opDef {
 		"applypriority": {(*compiler).opHint, 1, 2, Other},
 		"discard":       {(*compiler).opHint, 1, 2, Other},
 		"createpolicy":  {(*compiler).opCreatepolicy, 2, 4, Other},
-		"mbarrier":      {(*compiler).opMbarrier, 1, 4, Barrier},
+		"mbarrier":      {(*compiler).opMbarrier, 1, 5, Barrier},
 		// tensor cores (ops_mma.go)
 		"mma":  {(*compiler).opMma, 4, 4, Tensor},
 		"wmma": {(*compiler).opWmma, 2, 4, Tensor},
+		// warp groups (ops_wgmma.go)
+		"wgmma":      {(*compiler).opWgmma, 0, 8, Tensor},
+		"setmaxnreg": {(*compiler).opSetmaxnreg, 1, 1, Other},
 		// warps and blocks (ops_warp.go, ops_barrier.go)
 		"shfl":       {(*compiler).opShfl, 4, 5, Shuffle},
 		"vote":       {(*compiler).opVote, 2, 3, Shuffle},
@@ -102,8 +115,10 @@ func opcodes() map[string]opDef {
 		"elect":      {(*compiler).opElect, 2, 2, Shuffle},
 		"bar":        {(*compiler).opBar, 0, 4, Barrier},
 		"barrier":    {(*compiler).opBar, 0, 4, Barrier},
+		"mapa":       {(*compiler).opMapa, 3, 3, ALU},
+		"getctarank": {(*compiler).opGetctarank, 2, 2, ALU},
 		"membar":     {(*compiler).opFence, 0, 0, Barrier},
-		"fence":      {(*compiler).opFence, 0, 0, Barrier},
+		"fence":      {(*compiler).opFence, 0, 2, Barrier},
 		"nanosleep":  {(*compiler).opHint, 1, 1, Other},
 		// control (ops_control.go)
 		"bra":            {(*compiler).opBra, 1, 1, Control},

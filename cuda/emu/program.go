@@ -15,6 +15,8 @@ const (
 	flowExit         // exit and the kernel's own ret
 	flowSync         // waits until every lane in its membermask arrives
 	flowBarrier      // waits for other warps
+	flowCall         // to an outlined function
+	flowReturn       // from one
 )
 
 // instr is a decoded instruction: what it does, and what the checks and
@@ -31,12 +33,14 @@ type instr struct {
 	members  slot // membermask of flowSync
 	hasMask  bool // members is set; otherwise all live lanes
 	bar      *barrierOp
+	call     *callOp
 	op       Class
 	srcs     []int32 // registers whose definedness flows to dsts
 	dsts     []int32
 	must     []int32                     // registers that must be defined: addresses, masks
 	undef    func(w *warp, lanes uint32) // definedness rule of its own
 	stores   []slot                      // of a store: what it stores
+	strong   bool                        // an atomic or a strong load
 	place    int32                       // index in the code
 	flops    int64                       // floating-point operations per lane
 	work     int64                       // of mma, per lane at the rate of bf16
@@ -90,4 +94,6 @@ type program struct {
 	localBytes   int              // per thread
 	granule      int              // narrowest access to global or shared memory, in bytes
 	names        map[int32]string // of registers, for messages
+	outlines     []*outline
+	module       *syntax.Module
 }

@@ -2,6 +2,7 @@ package emu
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/seed-c851cfd2/moec/cuda/emu/syntax"
 )
@@ -13,8 +14,9 @@ type raceShadow struct {
 	pages []*racePage
 	shift uint // log2 of the grain in bytes
 	gen   uint32
-	vecs  []stamp // reads by several warps: one stamp per warp
-	warps int     // stamps per vector
+	vecs  []stamp  // reads by several warps: one stamp per warp
+	warps int      // stamps per vector; 0 for memory that several blocks share
+	peers *cluster // those blocks, of shared memory; nil when all
 }
 
 const pageCells = 1024
@@ -79,8 +81,10 @@ func (w *warp) stamp(lane int, strong bool) stamp {
 
 // readAccess follows a load by one lane.
 func (w *warp) readAccess(r *region, off, n, lane int, sem semantics) {
-	if w.b.claims > 0 && r == &w.b.shared {
-		w.checkClaim(off, n, lane)
+	if r.space == syntax.Shared {
+		if b := w.blockOf(r); b.claims > 0 {
+			w.checkClaim(b, off, n, lane)
+		}
 	}
 	s := w.shadow(r)
 	if s == nil {
@@ -175,6 +179,10 @@ func (w *warp) readsBefore(s *raceShadow, rd stamp, lane int) (bool, stamp) {
 			return false, rd
 		}
 		self := w.b.linear
+		if s.peers != nil {
+			return w.b.clock.acquired.coversCluster(s.peers, self, seq) ||
+				lane != anyLane && w.clock.acquired[lane].coversCluster(s.peers, self, seq), rd
+		}
 		if w.b.clock.acquired.coversAll(w.b.l, self, seq) {
 			return true, rd
 		}
@@ -205,8 +213,10 @@ func (w *warp) bothStrong(other stamp, sem semantics) bool {
 // the bytes are not known to stay: lanes that store equal values to one place
 // do not race, as compilers replicate such stores freely.
 func (w *warp) writeAccess(r *region, off, n, lane int, sem semantics, val []byte) {
-	if w.b.claims > 0 && r == &w.b.shared {
-		w.checkClaim(off, n, lane)
+	if r.space == syntax.Shared {
+		if b := w.blockOf(r); b.claims > 0 {
+			w.checkClaim(b, off, n, lane)
+		}
 	}
 	w.b.l.counts.progress++
 	s := w.shadow(r)
@@ -225,7 +235,7 @@ func (w *warp) writeAccess(r *region, off, n, lane int, sem semantics, val []byt
 	for c := off >> s.shift; c <= (off+n-1)>>s.shift; c++ {
 		p, i := s.page(c), c%pageCells
 		if wr := p.write[i]; wr != 0 && wr.thread() != me.thread() && !w.before(wr, who) && !w.bothStrong(wr, sem) {
-			if !sameBytes(r, c<<s.shift, 1<<s.shift, off, val) {
+			if !sameBytes(r, c<<s.shift, 1<<s.shift, off, val) && !w.alike(r, off, val, wr, p.writeCode[i], c<<s.shift) {
 				w.race(r, c<<s.shift, lane, "writes", wr, "wrote", p.writeCode[i])
 			}
 		}
@@ -255,6 +265,35 @@ func sameBytes(r *region, at, n, off int, val []byte) bool {
 		}
 	}
 	return true
+}
+
+// replicaError bounds how far apart two replicas of a float may be.
+const replicaError = 1e-5
+
+// alike reports whether a store differs from another lane's, by the same
+// instruction, as replicas of one floating-point result may: lanes that reduce
+// the same numbers in different orders round differently. Of stores by one
+// instruction to one place the hardware performs one.
+func (w *warp) alike(r *region, off int, val []byte, other stamp, code int32, at int) bool {
+	if val == nil || code != w.pcIndex() || len(w.cur.stores) == 0 ||
+		other.block() != w.b.linear || other.warp() != w.id || other.time() != w.clock.time {
+		return false
+	}
+	n := int(w.cur.stores[0].bits) / 8
+	if n < 4 {
+		return false
+	}
+	k := (at - off) / n * n // the element that the cell belongs to
+	if k < 0 || k+n > len(val) {
+		return false
+	}
+	x, y := loadBytes(val[k:], n), loadBytes(r.data[off+k:], n)
+	a, b := math.Float64frombits(x), math.Float64frombits(y)
+	small := 0x1p-1022
+	if n == 4 {
+		a, b, small = float64(f32(uint32(x))), float64(f32(uint32(y))), 0x1p-126
+	}
+	return math.Abs(a) >= small && math.Abs(b) >= small && math.Abs(a-b) <= replicaError*math.Abs(b)
 }
 
 // readRange and writeRange follow a coalesced access: n bytes per lane from off.
@@ -307,7 +346,7 @@ func (w *warp) writeLane(s *raceShadow, r *region, off, n, lane int) {
 	for c := off >> s.shift; c <= (off+n-1)>>s.shift; c++ {
 		p, i := s.page(c), c%pageCells
 		if wr := p.write[i]; wr != 0 && wr.thread() != me.thread() && !w.before(wr, lane) {
-			if val := w.storedBytes(lane, n); !sameBytes(r, c<<s.shift, 1<<s.shift, off, val) {
+			if val := w.storedBytes(lane, n); !sameBytes(r, c<<s.shift, 1<<s.shift, off, val) && !w.alike(r, off, val, wr, p.writeCode[i], c<<s.shift) {
 				w.race(r, c<<s.shift, lane, "writes", wr, "wrote", p.writeCode[i])
 			}
 		}

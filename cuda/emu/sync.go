@@ -8,7 +8,9 @@ import "math/bits"
 func (b *block) initRace() {
 	if b.l.dev.opt.Checks&CheckRaces != 0 {
 		b.shared.race = newRaceShadow(len(b.shared.data), b.p.granule)
-		b.shared.race.warps = (b.l.block[0]*b.l.block[1]*b.l.block[2] + 31) / 32
+		if b.l.clusterSize() == 1 {
+			b.shared.race.warps = (b.l.block[0]*b.l.block[1]*b.l.block[2] + 31) / 32
+		}
 	}
 }
 

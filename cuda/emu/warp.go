@@ -30,9 +30,22 @@ type warp struct {
 	hit       *region // last global allocation accessed
 	locals    [32]*region
 	async     asyncState
+	wg        wgmmaState
+	bulk      bulkState
+	calls     [32][]callFrame
 	clock     warpClock
 	releasing *[32]*released // snapshots of the release under way
 	yield     bool           // give way to others: the warp polls
+
+	inCluster    bool // has arrived at the cluster's barrier
+	clusterPhase int  // and when
+
+	polls int // reads of flags and atomics that changed nothing, while split
+	lead  int // lane whose group runs now instead of the lowest, plus one; 0 for none
+	turns int // instructions left to it
+
+	partial map[partKey]partValue // registers of which some bits have values
+	pending []pendingPart
 }
 
 // quantum is how many instructions a warp runs before others get a turn; it
@@ -57,6 +70,11 @@ func (w *warp) group() (uint32, int32) {
 	}
 	low := int32(math.MaxInt32)
 	var mask uint32
+	if w.lead > 0 {
+		if m := w.leaders(); m != 0 {
+			return m, w.pcs[w.lead-1]
+		}
+	}
 	for k := w.live &^ w.parked; k != 0; k &= k - 1 {
 		i := bits.TrailingZeros32(k)
 		if p := w.pcs[i]; p < low {
@@ -69,6 +87,42 @@ func (w *warp) group() (uint32, int32) {
 		w.split, w.pc = false, low
 	}
 	return mask, low
+}
+
+// patience is how often the lanes that run may poll before the rest of a split
+// warp gets a turn, and turnLength how many instructions that lasts: the
+// lowest program counter first would let a lane spin for a lock that a lane
+// further down holds.
+const (
+	patience   = 32
+	turnLength = 1 << 10
+)
+
+// leaders is the group of the lane whose turn it is; zero when the turn ends.
+func (w *warp) leaders() uint32 {
+	lane := w.lead - 1
+	w.turns--
+	if w.turns < 0 || w.live&^w.parked>>lane&1 == 0 || w.polls > patience {
+		w.lead = 0
+		return 0
+	}
+	var m uint32
+	for k := w.live &^ w.parked; k != 0; k &= k - 1 {
+		if i := bits.TrailingZeros32(k); w.pcs[i] == w.pcs[lane] {
+			m |= 1 << i
+		}
+	}
+	return m
+}
+
+// giveTurn lets the next lane that neither runs now nor waits have its turn.
+func (w *warp) giveTurn(running uint32) {
+	w.polls = 0
+	if others := w.live &^ w.parked &^ running; w.split && others != 0 {
+		from := bits.TrailingZeros32(running)
+		next := bits.TrailingZeros32(bits.RotateLeft32(others, -from))
+		w.lead, w.turns = (from+next)&31+1, turnLength
+	}
 }
 
 // goTo moves lanes to a program counter.
@@ -131,6 +185,9 @@ func (w *warp) run() bool {
 		case flowNext:
 			if lanes != 0 {
 				in.run(w, lanes)
+				if len(w.pending) > 0 {
+					w.keepPartial()
+				}
 			}
 			if !w.split {
 				w.pc = pc + 1
@@ -147,6 +204,13 @@ func (w *warp) run() bool {
 			w.sync(in, mask, lanes, pc)
 		case flowBarrier:
 			w.barrier(in, mask, lanes, pc)
+		case flowCall:
+			w.call(in, mask, lanes, pc)
+		case flowReturn:
+			w.ret(mask, lanes, pc)
+		}
+		if w.polls > patience {
+			w.giveTurn(mask)
 		}
 		if w.executed-start >= quantum || w.yield {
 			break

@@ -3,10 +3,12 @@
 package nvidia
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
 	"runtime"
+	"sync"
 	"time"
 	"unsafe"
 
@@ -14,8 +16,6 @@ import (
 
 	"github.com/seed-c851cfd2/moec/cuda"
 )
-
-func lockThread() { runtime.LockOSThread() }
 
 func (d *device) Alloc(n int64) (cuda.Ptr, error) {
 	var p cu.DevicePtr
@@ -59,22 +59,43 @@ type module struct {
 	mod cu.Module
 }
 
+// logBytes is room for what the driver's assembler has to say about a kernel.
+const logBytes = 8 << 10
+
 func (d *device) Load(ptx string) (cuda.Module, error) {
 	m := &module{d: d}
+	log := make([]byte, logBytes)
 	err := d.do(func() (err error) {
-		m.mod, err = cu.LoadData(ptx)
+		m.mod, err = cu.LoadDataEx(ptx, &cu.JITErrorLogBuffer{Buffer: log})
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("cuda: the driver refuses the kernels: %w", err)
+		text, _, _ := bytes.Cut(log, []byte{0})
+		return nil, fmt.Errorf("cuda: the driver refuses the kernels: %w\n%s", err, bytes.TrimSpace(text))
 	}
 	return m, nil
 }
 
 type kernel struct {
-	name    string
-	fn      cu.Function
-	allowed int // dynamic shared memory asked for so far
+	name string
+	fn   cu.Function
+
+	mu      sync.Mutex
+	allowed int // dynamic shared memory that launches may use
+}
+
+// allow lets launches of the kernel have more dynamic shared memory than they get without asking.
+func (k *kernel) allow(bytes int) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if bytes <= k.allowed {
+		return nil
+	}
+	if err := allowShared(k.fn, bytes); err != nil {
+		return fmt.Errorf("%d bytes of shared memory: %w", bytes, err)
+	}
+	k.allowed = bytes
+	return nil
 }
 
 func (k *kernel) Name() string { return k.name }
@@ -82,7 +103,11 @@ func (k *kernel) Name() string { return k.name }
 func (m *module) Kernel(name string) (cuda.Kernel, error) {
 	k := &kernel{name: name}
 	err := m.d.do(func() (err error) {
-		k.fn, err = m.mod.Function(name)
+		if k.fn, err = m.mod.Function(name); err != nil {
+			return err
+		}
+		static, err := k.fn.Attribute(cu.SharedSizeBytes)
+		k.allowed = sharedWithoutAsking - static
 		return err
 	})
 	if err != nil {
@@ -139,7 +164,7 @@ func (s *stream) Fill(dst cuda.Ptr, value byte, n int64) error {
 	return s.d.do(func() error { return cu.MemsetD8Async(cu.DevicePtr(dst), value, n, s.s) })
 }
 
-// sharedWithoutAsking is what a launch may use before the kernel is allowed more.
+// sharedWithoutAsking is what a kernel and its launch may use together before more is allowed.
 const sharedWithoutAsking = 48 << 10
 
 func (s *stream) Launch(l cuda.Launch) error {
@@ -157,11 +182,8 @@ func (s *stream) Launch(l cuda.Launch) error {
 	}
 	one := func(v int) int { return max(v, 1) }
 	return l.Fail(s.d.do(func() error {
-		if l.SharedBytes > sharedWithoutAsking && l.SharedBytes > k.allowed {
-			if err := allowShared(k.fn, l.SharedBytes); err != nil {
-				return fmt.Errorf("%d bytes of shared memory: %w", l.SharedBytes, err)
-			}
-			k.allowed = l.SharedBytes
+		if err := k.allow(l.SharedBytes); err != nil {
+			return err
 		}
 		return k.fn.Launch(one(l.Grid[0]), one(l.Grid[1]), one(l.Grid[2]), one(l.Block[0]), one(l.Block[1]), one(l.Block[2]),
 			l.SharedBytes, s.s, params)
@@ -225,6 +247,8 @@ type graph struct {
 }
 
 func (s *stream) Capture(f func() error) (cuda.Graph, error) {
+	runtime.LockOSThread() // a capture ends on the thread that it began on
+	defer runtime.UnlockOSThread()
 	if err := s.d.do(func() error { return beginCapture(s.s) }); err != nil {
 		return nil, fmt.Errorf("cuda: %w", err)
 	}

@@ -5,6 +5,7 @@ package nvidia
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 
 	"gorgonia.org/cu"
@@ -93,70 +94,52 @@ func (Driver) Open(i int) (cuda.Device, error) {
 	if info.Major < minMajor {
 		return nil, fmt.Errorf("%w: %s has compute capability %d.%d, the kernels need %d.0", cuda.ErrNoDevice, info.Name, info.Major, info.Minor, minMajor)
 	}
+	runtime.LockOSThread() // making a context makes it this thread's; it is to be nobody's
+	defer runtime.UnlockOSThread()
 	cctx, err := d.MakeContext(cu.SchedAuto)
 	if err != nil {
 		return nil, fmt.Errorf("cuda: %s: %w", info.Name, err)
 	}
-	dev := &device{info: info, ctx: cctx, work: make(chan func()), done: make(chan struct{})}
-	started := make(chan error)
-	go dev.loop(started)
-	if err := <-started; err != nil {
+	if _, err := cu.PopCurrentCtx(); err != nil {
 		return nil, fmt.Errorf("cuda: %s: %w", info.Name, err)
 	}
-	return dev, nil
+	return &device{info: info, ctx: cctx}, nil
 }
 
-// device funnels every driver call through one thread that owns the context.
+// device is a context. Contexts may be used by any number of threads, each of which must have made it current.
 type device struct {
 	info cuda.Info
 	ctx  cu.CUContext
-	work chan func()
-	done chan struct{}
 
-	mu     sync.Mutex
+	mu     sync.RWMutex // held for writing by Close
 	closed bool
 }
 
-func (d *device) loop(started chan<- error) {
-	lockThread()
-	defer close(d.done)
+// do makes driver calls with the context current. The goroutine keeps its thread meanwhile: it is the thread that the
+// context is current on.
+func (d *device) do(f func() error) error {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if d.closed {
+		return errors.New("cuda: the device is closed")
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	if err := cu.SetCurrentContext(d.ctx); err != nil {
-		started <- err
-		return
+		return err
 	}
-	started <- nil
-	for f := range d.work {
-		f()
-	}
+	return f()
 }
 
-// do runs a driver call on the context's thread.
-func (d *device) do(f func() error) error {
+func (d *device) Info() cuda.Info { return d.info }
+
+// Close destroys the context once no call is under way.
+func (d *device) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
 		return errors.New("cuda: the device is closed")
 	}
-	var err error
-	ran := make(chan struct{})
-	d.work <- func() {
-		err = f()
-		close(ran)
-	}
-	<-ran
-	return err
-}
-
-func (d *device) Info() cuda.Info { return d.info }
-
-func (d *device) Close() error {
-	err := d.do(func() error { return d.ctx.Destroy() })
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if !d.closed {
-		d.closed = true
-		close(d.work)
-		<-d.done
-	}
-	return err
+	d.closed = true
+	return d.ctx.Destroy()
 }

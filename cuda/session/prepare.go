@@ -2,10 +2,9 @@ package session
 
 import (
 	"fmt"
-	"math"
+	"slices"
 
 	"github.com/seed-c851cfd2/moec/codegen/plan"
-	"github.com/seed-c851cfd2/moec/codegen/plan/expr"
 	"github.com/seed-c851cfd2/moec/cuda"
 	"github.com/seed-c851cfd2/moec/ir"
 	"github.com/seed-c851cfd2/moec/ir/tensor"
@@ -16,14 +15,23 @@ import (
 const settledElems = 1 << 24
 
 // instance is the program bound to a set of input shapes: the operations of a run in order, and their memory.
+//
+// Operations come in segments: uploads, launches, downloads, then what the host computes. Within one, nothing waits
+// for the device.
 type instance struct {
-	s    *Session
-	rt   *runtime.Instance
-	fn   *plan.Func
-	dims map[string]int64
-	ops  []operation
-	used int64
-	held int64 // bytes of intermediate values
+	s      *Session
+	rt     *runtime.Instance
+	fn     *plan.Func
+	shapes [][]int // of the inputs
+	dims   map[string]int64
+	ops    []operation
+	start  int   // while scheduling: the segment's first operation
+	held   int64 // bytes of intermediate values
+
+	runs   int   // that ended well
+	unsure int   // the first operation that the device may not have done yet
+	broken bool  // the device failed: what the instance left there is not to be used again
+	stage  int64 // bytes of the largest segment's transfers
 
 	producer []int // per value: the position in rt.Steps of its step, or -1
 	root     []int // per value: the value whose device memory it shares
@@ -33,6 +41,7 @@ type instance struct {
 	fixed    []bool     // memory that is not for reuse: constants of the instance
 	owned    []cuda.Ptr // everything allocated
 	vals     []*tensor.Tensor
+	raw      []*tensor.Tensor // per value: where downloads go, kept from run to run
 }
 
 // operation is one thing a run does.
@@ -41,8 +50,12 @@ type operation struct {
 	v     int // of uploads, downloads and views
 	src   int // of views
 	step  *plan.Step
-	index int // of a step, in rt.Steps
+	index int          // of a step, in rt.Steps
+	how   plan.Variant // of a step with launches: those for the sizes at hand
 	calls []cuda.Launch
+	span  *span // that begins here
+
+	staged []byte // of a download under way
 }
 
 type opKind uint8
@@ -64,7 +77,7 @@ func (s *Session) prepare(types []ir.Type) (*instance, error) {
 	n := len(fn.Values)
 	in := &instance{
 		s: s, rt: rt, fn: fn, dims: map[string]int64{}, producer: make([]int, n), root: make([]int, n), onDevice: make([]bool, n),
-		onHost: make([]bool, n), memory: make([]cuda.Ptr, n), fixed: make([]bool, n), vals: make([]*tensor.Tensor, n),
+		onHost: make([]bool, n), memory: make([]cuda.Ptr, n), fixed: make([]bool, n), vals: make([]*tensor.Tensor, n), raw: make([]*tensor.Tensor, n),
 	}
 	for v := range in.root {
 		in.root[v], in.producer[v] = v, -1
@@ -100,7 +113,12 @@ func (s *Session) prepare(types []ir.Type) (*instance, error) {
 		in.free()
 		return nil, err
 	}
-	return in, s.stream.Synchronize()
+	in.spans()
+	if err := s.stream.Synchronize(); err != nil {
+		in.free()
+		return nil, err
+	}
+	return in, nil
 }
 
 // known reports a value that every run of the instance has from the start.
@@ -124,8 +142,7 @@ func (in *instance) schedule(pos int, st *plan.Step) error {
 			}
 		}
 		if !in.known(src) && in.onHost[src] {
-			in.ops = append(in.ops, operation{kind: opHostView, v: dst, src: src})
-			in.onHost[dst] = true
+			in.hostView(dst, src)
 		} else if in.known(src) {
 			return in.hostStep(pos, st)
 		}
@@ -135,6 +152,17 @@ func (in *instance) schedule(pos int, st *plan.Step) error {
 		return in.launchStep(pos, st)
 	}
 	return in.hostStep(pos, st)
+}
+
+// hostView appends another shape of a value on the host: at the start of the segment, unless it is fetched in it.
+func (in *instance) hostView(dst, src int) {
+	at, view := len(in.ops), operation{kind: opHostView, v: dst, src: src}
+	if !slices.ContainsFunc(in.ops[in.start:], func(op operation) bool { return op.kind == opDownload && op.v == src }) {
+		at = in.start
+	}
+	in.ops = slices.Insert(in.ops, at, view)
+	in.start = at + 1
+	in.onHost[dst] = true
 }
 
 // produced reports a value of a step inside a launch, which has no memory anywhere.
@@ -171,12 +199,7 @@ func (in *instance) needDevice(v int) error {
 		if c := in.fn.Values[r].Const; c >= 0 {
 			p, err = in.s.constant(c)
 		} else {
-			var t *tensor.Tensor
-			if t, err = in.s.stored(in.rt.Known[r]); err == nil {
-				if p, err = in.s.upload(t); err == nil {
-					in.owned = append(in.owned, p)
-				}
-			}
+			p, err = in.settled(in.rt.Known[r])
 		}
 		if err != nil {
 			return err
@@ -187,9 +210,24 @@ func (in *instance) needDevice(v int) error {
 	if err := in.needHost(r); err != nil {
 		return err
 	}
-	in.ops = append(in.ops, operation{kind: opUpload, v: r})
+	// The host has had it since before the segment: what the segment fetches is on the device.
+	in.ops = slices.Insert(in.ops, in.start, operation{kind: opUpload, v: r})
 	in.onDevice[r] = true
 	return nil
+}
+
+// settled uploads a value that shapes alone decide.
+func (in *instance) settled(known *tensor.Tensor) (cuda.Ptr, error) {
+	t, err := in.s.stored(known)
+	if err != nil {
+		return 0, err
+	}
+	p, err := in.s.alloc(max(1, int64(len(t.Bytes()))))
+	if err != nil {
+		return 0, err
+	}
+	in.owned = append(in.owned, p)
+	return p, in.s.fill(p, t)
 }
 
 // hostStep runs a step by its op's reference evaluation.
@@ -206,6 +244,7 @@ func (in *instance) hostStep(pos int, st *plan.Step) error {
 		}
 	}
 	in.ops = append(in.ops, operation{kind: opHost, step: st, index: pos})
+	in.start = len(in.ops)
 	for _, v := range st.Out {
 		if v >= 0 {
 			in.onHost[v] = true
@@ -223,8 +262,12 @@ func (in *instance) launchStep(pos int, st *plan.Step) error {
 	for _, v := range st.Also {
 		outs[v] = true
 	}
-	for i := range st.Launches {
-		for _, text := range st.Launches[i].Args {
+	how, err := st.Variant(in.dims, in.s.opt.BatchInvariant)
+	if err != nil {
+		return err
+	}
+	for i := range how.Launches {
+		for _, text := range how.Launches[i].Args {
 			a, err := plan.ParseArg(text)
 			if err != nil {
 				return err
@@ -236,221 +279,11 @@ func (in *instance) launchStep(pos int, st *plan.Step) error {
 			}
 		}
 	}
-	in.ops = append(in.ops, operation{kind: opLaunch, step: st, index: pos})
+	in.ops = append(in.ops, operation{kind: opLaunch, step: st, index: pos, how: how})
 	for v := range outs {
 		if v >= 0 {
 			in.onDevice[v] = true
 		}
 	}
 	return nil
-}
-
-// eval computes an expression over the dimensions; the result fits 31 bits.
-func (in *instance) eval(text string) (int64, error) {
-	e, err := expr.Parse(text)
-	if err != nil {
-		return 0, err
-	}
-	n, err := e.Eval(in.dims)
-	if err == nil && (n > math.MaxInt32 || n < math.MinInt32) {
-		err = fmt.Errorf("%w: %s is %d: more than a launch can count", ir.ErrLimit, text, n)
-	}
-	return n, err
-}
-
-// bytes is the size of a value on the device.
-func (in *instance) bytes(v int) (int64, error) {
-	t := in.rt.Types[v]
-	shape, ok := t.Static()
-	if !ok {
-		return 0, fmt.Errorf("%w: the shape of %q stays open: %s", ir.ErrShape, in.fn.Values[v].Name, t)
-	}
-	n, ok := tensor.CheckedElems(shape)
-	if !ok || n > 1<<40 {
-		return 0, fmt.Errorf("%w: %q would be %s", ir.ErrLimit, in.fn.Values[v].Name, t)
-	}
-	return int64(n * in.s.program.Target.Stored(t.DType).Size()), nil
-}
-
-// bind lays out device memory, in the order of operations, and binds the launches.
-func (in *instance) bind() error {
-	last := map[int]int{} // root -> last operation that uses it
-	uses := make([][]int, len(in.ops))
-	for i, op := range in.ops {
-		use := func(v int) {
-			r := in.root[v]
-			last[r] = i
-			uses[i] = append(uses[i], r)
-		}
-		switch op.kind {
-		case opUpload, opDownload:
-			use(op.v)
-		case opLaunch:
-			for _, l := range op.step.Launches {
-				for _, text := range l.Args {
-					if a, err := plan.ParseArg(text); err == nil && a.Value >= 0 {
-						use(a.Value)
-					}
-				}
-			}
-			for _, v := range op.step.Out {
-				if v >= 0 {
-					use(v)
-				}
-			}
-		}
-	}
-	pool := &layout{in: in, idle: map[int64][]cuda.Ptr{}}
-	for i := range in.ops {
-		op := &in.ops[i]
-		for _, r := range uses[i] {
-			if in.memory[r] != 0 {
-				continue
-			}
-			n, err := in.bytes(r)
-			if err == nil {
-				in.memory[r], err = pool.get(n)
-			}
-			if err != nil {
-				return err
-			}
-		}
-		if op.kind == opLaunch {
-			if err := in.bindLaunches(op, pool); err != nil {
-				return runtime.StepError(op.step, err)
-			}
-		}
-		done := map[int]bool{}
-		for _, r := range uses[i] {
-			if last[r] == i && !in.fixed[r] && !done[r] {
-				done[r] = true
-				n, _ := in.bytes(r)
-				pool.put(in.memory[r], n)
-			}
-		}
-	}
-	return nil
-}
-
-// layout hands out memory that values of disjoint lives share.
-type layout struct {
-	in   *instance
-	idle map[int64][]cuda.Ptr
-}
-
-func class(n int64) int64 {
-	step := int64(512)
-	for n > 8*step {
-		step *= 2
-	}
-	return (n + step - 1) / step * step
-}
-
-func (l *layout) get(n int64) (cuda.Ptr, error) {
-	n = max(n, 1)
-	if !l.in.s.opt.Separate {
-		n = class(n)
-		if free := l.idle[n]; len(free) > 0 {
-			l.idle[n] = free[:len(free)-1]
-			return free[len(free)-1], nil
-		}
-	}
-	p, err := l.in.s.dev.Alloc(n)
-	if err == nil {
-		l.in.owned = append(l.in.owned, p)
-		l.in.held += n
-	}
-	return p, err
-}
-
-func (l *layout) put(p cuda.Ptr, n int64) {
-	if !l.in.s.opt.Separate {
-		n = class(max(n, 1))
-		l.idle[n] = append(l.idle[n], p)
-	}
-}
-
-// bindLaunches gives a step's launches their grids and arguments.
-func (in *instance) bindLaunches(op *operation, pool *layout) error {
-	temps := make([]cuda.Ptr, len(op.step.Temps))
-	sizes := make([]int64, len(temps))
-	for i, t := range op.step.Temps {
-		n, err := in.eval(t.Bytes)
-		if err != nil {
-			return err
-		}
-		sizes[i] = n
-		if !t.Zero {
-			if temps[i], err = pool.get(n); err != nil {
-				return err
-			}
-			continue
-		}
-		if temps[i], err = in.s.dev.Alloc(max(n, 1)); err != nil {
-			return err
-		}
-		in.owned = append(in.owned, temps[i])
-		if err := in.s.stream.Fill(temps[i], 0, max(n, 1)); err != nil {
-			return err
-		}
-	}
-	for li := range op.step.Launches {
-		l := &op.step.Launches[li]
-		k, err := in.s.kernel(l)
-		if err != nil {
-			return err
-		}
-		call := cuda.Launch{Kernel: k, Block: [3]int{l.Block, 1, 1}, SharedBytes: l.Shared, Node: op.step.Name, Index: li}
-		if len(op.step.Origin) > 0 {
-			call.Node = op.step.Origin[0]
-		}
-		empty := false
-		for i, g := range l.Grid {
-			n, err := in.eval(g)
-			if err != nil {
-				return call.Fail(err)
-			}
-			empty = empty || n < 1
-			call.Grid[i] = int(n)
-		}
-		if empty {
-			continue
-		}
-		for _, text := range l.Args {
-			a, err := plan.ParseArg(text)
-			if err != nil {
-				return call.Fail(err)
-			}
-			switch {
-			case a.Value >= 0:
-				call.Args = append(call.Args, in.memory[in.root[a.Value]])
-			case a.Temp >= 0:
-				call.Args = append(call.Args, temps[a.Temp])
-			default:
-				n, err := a.Expr.Eval(in.dims)
-				if err == nil && (n > math.MaxInt32 || n < math.MinInt32) {
-					err = fmt.Errorf("%w: %s is %d: more than a launch can count", ir.ErrLimit, text, n)
-				}
-				if err != nil {
-					return call.Fail(err)
-				}
-				call.Args = append(call.Args, uint32(n))
-			}
-		}
-		op.calls = append(op.calls, call)
-	}
-	for i, t := range op.step.Temps {
-		if !t.Zero {
-			pool.put(temps[i], sizes[i])
-		}
-	}
-	return nil
-}
-
-// free gives back the instance's memory.
-func (in *instance) free() {
-	for _, p := range in.owned {
-		in.s.dev.Free(p)
-	}
-	in.owned = nil
 }

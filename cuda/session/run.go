@@ -12,41 +12,31 @@ import (
 	"github.com/seed-c851cfd2/moec/runtime"
 )
 
-// run does the operations of the instance once.
-func (in *instance) run(ctx context.Context, ins, outs []*tensor.Tensor, obs *runtime.Observer) error {
+// run does the operations of the instance once. Whatever happens, the device is done when it returns.
+func (in *instance) run(ctx context.Context, ins, outs []*tensor.Tensor, obs *runtime.Observer) (err error) {
 	defer clear(in.vals)
+	in.s.staging.reserve(in.s.dev, in.stage)
+	in.unsure = 0
+	defer func() {
+		if err != nil {
+			in.s.stream.Synchronize()
+		}
+	}()
 	for i, v := range in.fn.Inputs {
 		in.vals[v] = ins[i]
 	}
-	for i := range in.ops {
+	for i := 0; i < len(in.ops); {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		op := &in.ops[i]
-		start := time.Now()
-		if err := in.do(ctx, op); err != nil {
-			in.s.stream.Synchronize()
-			if op.step != nil {
-				return runtime.StepError(op.step, err)
-			}
-			return err
-		}
-		if obs == nil || op.step == nil {
-			continue
-		}
-		if err := in.s.stream.Synchronize(); err != nil {
-			return runtime.StepError(op.step, err)
-		}
-		if obs.Step != nil {
-			obs.Step(op.step, start, time.Since(start))
-		}
-		if err := in.show(op.step, obs); err != nil {
+		if i, err = in.do(ctx, i, obs); err != nil {
 			return err
 		}
 	}
-	if err := in.s.stream.Synchronize(); err != nil {
+	if err := in.wait(len(in.ops)); err != nil {
 		return err
 	}
+	in.runs++
 	for i, v := range in.fn.Outputs {
 		t := in.host(v)
 		if t == nil {
@@ -59,6 +49,119 @@ func (in *instance) run(ctx context.Context, ins, outs []*tensor.Tensor, obs *ru
 		}
 	}
 	return nil
+}
+
+// do begins operation i, and those that go with it, and returns the next one.
+func (in *instance) do(ctx context.Context, i int, obs *runtime.Observer) (int, error) {
+	op := &in.ops[i]
+	start := time.Now()
+	switch op.kind {
+	case opUpload:
+		return i + 1, in.upload(i)
+	case opDownload:
+		return in.fetch(i)
+	case opHostView:
+		shape, ok := in.rt.Types[op.v].Static()
+		if !ok {
+			return i, fmt.Errorf("%w: the shape of %q stays open", ir.ErrShape, in.fn.Values[op.v].Name)
+		}
+		in.vals[op.v] = in.vals[op.src].Reshape(shape...)
+		return i + 1, nil
+	case opHost:
+		if err := in.evaluate(ctx, op.step); err != nil {
+			return i, runtime.StepError(op.step, err)
+		}
+	case opLaunch:
+		if obs == nil {
+			return op.span.end, in.play(i)
+		}
+		for _, c := range op.calls { // one by one, so that an error is of this launch
+			err := in.s.stream.Launch(c)
+			if err == nil {
+				err = c.Fail(in.s.stream.Synchronize())
+			}
+			if err != nil {
+				in.broken = true
+				return i, runtime.StepError(op.step, err)
+			}
+		}
+	}
+	if obs != nil {
+		if obs.Step != nil {
+			obs.Step(op.step, start, time.Since(start))
+		}
+		if err := in.show(op.step, obs); err != nil {
+			return i, err
+		}
+	}
+	return i + 1, nil
+}
+
+// upload queues the transfer of a value to the device.
+func (in *instance) upload(i int) error {
+	v := in.ops[i].v
+	t, err := in.s.stored(in.vals[v])
+	if err != nil || len(t.Bytes()) == 0 {
+		return err
+	}
+	src := in.s.staging.take(len(t.Bytes()))
+	direct := src == nil
+	if direct {
+		src = t.Bytes()
+	} else {
+		copy(src, t.Bytes())
+	}
+	if err := in.s.stream.CopyIn(in.memory[v], src); err != nil {
+		return in.blame(in.unsure, i, err)
+	}
+	if direct && t != in.vals[v] { // the converted copy must outlive the transfer
+		return in.wait(i + 1)
+	}
+	return nil
+}
+
+// fetch brings the values of neighbouring downloads to the host, and waits for them once.
+func (in *instance) fetch(i int) (int, error) {
+	end := i
+	for ; end < len(in.ops) && in.ops[end].kind == opDownload; end++ {
+		v := in.ops[end].v
+		t := in.rawTensor(v)
+		if len(t.Bytes()) == 0 {
+			continue
+		}
+		to := in.s.staging.take(len(t.Bytes()))
+		in.ops[end].staged = to
+		if to == nil {
+			to = t.Bytes()
+		}
+		if err := in.s.stream.CopyOut(to, in.memory[in.root[v]]); err != nil {
+			return end, in.blame(in.unsure, end, err)
+		}
+	}
+	if err := in.wait(end); err != nil {
+		return end, err
+	}
+	for j := i; j < end; j++ {
+		op := &in.ops[j]
+		t := in.raw[op.v]
+		copy(t.Bytes(), op.staged)
+		op.staged = nil
+		var err error
+		if in.vals[op.v], err = plan.Convert(t, in.rt.Types[op.v].DType); err != nil {
+			return end, err
+		}
+	}
+	return end, nil
+}
+
+// rawTensor is where a value comes to lie on the host as the device stores it.
+func (in *instance) rawTensor(v int) *tensor.Tensor {
+	if in.raw[v] == nil {
+		t := in.rt.Types[v]
+		shape, _ := t.Static()
+		in.raw[v] = tensor.New(in.s.program.Target.Stored(t.DType), shape...)
+	}
+	return in.raw[v]
 }
 
 // host is a value in host memory.
@@ -86,64 +189,20 @@ func (in *instance) show(st *plan.Step, obs *runtime.Observer) error {
 		}
 		t := in.vals[v]
 		if t == nil {
-			var err error
-			if t, err = in.download(v); err != nil {
+			raw := in.rawTensor(v)
+			err := in.s.stream.CopyOut(raw.Bytes(), in.memory[in.root[v]])
+			if err == nil {
+				err = in.s.stream.Synchronize()
+			}
+			if err == nil {
+				t, err = plan.Convert(raw, in.rt.Types[v].DType)
+			}
+			if err != nil {
+				in.broken = true
 				return err
 			}
 		}
 		obs.Value(in.fn.Values[v].Name, t)
-	}
-	return nil
-}
-
-// download copies a value to the host and waits for it.
-func (in *instance) download(v int) (*tensor.Tensor, error) {
-	t := in.rt.Types[v]
-	shape, _ := t.Static()
-	raw := tensor.New(in.s.program.Target.Stored(t.DType), shape...)
-	if len(raw.Bytes()) > 0 {
-		if err := in.s.stream.CopyOut(raw.Bytes(), in.memory[in.root[v]]); err != nil {
-			return nil, err
-		}
-	}
-	if err := in.s.stream.Synchronize(); err != nil {
-		return nil, err
-	}
-	return plan.Convert(raw, t.DType)
-}
-
-func (in *instance) do(ctx context.Context, op *operation) error {
-	switch op.kind {
-	case opUpload:
-		t, err := in.s.stored(in.vals[op.v])
-		if err != nil || len(t.Bytes()) == 0 {
-			return err
-		}
-		if err := in.s.stream.CopyIn(in.memory[op.v], t.Bytes()); err != nil {
-			return err
-		}
-		if t != in.vals[op.v] { // the converted copy must outlive the transfer
-			return in.s.stream.Synchronize()
-		}
-		return nil
-	case opDownload:
-		t, err := in.download(op.v)
-		in.vals[op.v] = t
-		return err
-	case opHostView:
-		shape, ok := in.rt.Types[op.v].Static()
-		if !ok {
-			return fmt.Errorf("%w: the shape of %q stays open", ir.ErrShape, in.fn.Values[op.v].Name)
-		}
-		in.vals[op.v] = in.vals[op.src].Reshape(shape...)
-		return nil
-	case opHost:
-		return in.evaluate(ctx, op.step)
-	}
-	for _, c := range op.calls {
-		if err := in.s.stream.Launch(c); err != nil {
-			return err
-		}
 	}
 	return nil
 }

@@ -2,9 +2,10 @@
 //
 //	plan.Program + cuda.Device -> New -> Session -> Run(ctx, inputs) -> outputs
 //
-// Weights are uploaded once. The first run for a set of input shapes settles what shapes decide, lays out device
-// memory and binds every launch; then a run is uploads of the inputs, the launches, and downloads of the outputs.
-// Steps without a kernel run on the host, with copies; the program says which.
+// Weights are uploaded once. The first run for a set of input shapes settles what shapes decide, chooses the variants
+// of launches for the sizes, lays out device memory and binds every launch; then a run is uploads of the inputs, the
+// launches, and downloads of the outputs. The second such run captures the launches into graphs, which later ones
+// replay. Steps without a kernel run on the host, with copies, between two graphs; the program says which.
 package session
 
 import (
@@ -29,6 +30,9 @@ type Options struct {
 	// Separate gives every value memory of its own and exact size, so that a checking device sees each access past
 	// an end and each read before a write.
 	Separate bool
+	// BatchInvariant passes over variants of launches that add in another order than those for other numbers of
+	// tokens, so that a row has the same bits whatever the batch it sits in. It costs time at few tokens.
+	BatchInvariant bool
 }
 
 // Session runs one program on one device. Runs follow one another.
@@ -40,11 +44,12 @@ type Session struct {
 	bodies  *runtime.Session // runs the bodies of control flow; nil when there are none
 
 	mu      sync.Mutex
-	kernels map[string]cuda.Kernel
-	modules map[string]cuda.Module
+	kernels map[string]*kernel
+	modules map[string]*module
+	staging staging
+	pool    *cuda.Pool // of instances' memory: one's leavings serve the next, since allocating waits for the device
 	consts  map[int]cuda.Ptr
-	ready   map[string]*instance
-	clock   int64
+	ready   []*instance // the one used last is at the end
 }
 
 // New prepares a program for a device, which the session does not close.
@@ -56,13 +61,16 @@ func New(p *plan.Program, dev cuda.Device, opt Options) (*Session, error) {
 		opt.Instances = 8
 	}
 	s := &Session{
-		program: p, dev: dev, opt: opt, kernels: map[string]cuda.Kernel{}, modules: map[string]cuda.Module{},
-		consts: map[int]cuda.Ptr{}, ready: map[string]*instance{},
+		program: p, dev: dev, opt: opt, kernels: map[string]*kernel{}, modules: map[string]*module{},
+		consts: map[int]cuda.Ptr{}, pool: cuda.NewPool(dev),
 	}
+	limit := dev.Info().MaxShared
 	for _, st := range p.Main().Steps {
-		for i, l := range st.Launches {
-			if limit := dev.Info().MaxShared; limit > 0 && l.Shared > limit {
-				return nil, runtime.StepError(st, fmt.Errorf("launch %d, kernel %s needs %d bytes of shared memory, the device gives a block %d: compile for this GPU with --gpu", i, l.Kernel, l.Shared, limit))
+		for _, v := range append([]plan.Variant{{Launches: st.Launches}}, st.Variants...) {
+			for i, l := range v.Launches {
+				if limit > 0 && l.Shared > limit {
+					return nil, runtime.StepError(st, fmt.Errorf("launch %d, kernel %s needs %d bytes of shared memory, the device gives a block %d: compile for this GPU with --gpu", i, l.Kernel, l.Shared, limit))
+				}
 			}
 		}
 	}
@@ -87,16 +95,19 @@ func New(p *plan.Program, dev cuda.Device, opt Options) (*Session, error) {
 func (s *Session) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for key, in := range s.ready {
+	s.stream.Synchronize()
+	for _, in := range s.ready {
 		in.free()
-		delete(s.ready, key)
 	}
+	s.ready = nil
+	s.staging.free()
 	for c, p := range s.consts {
 		s.dev.Free(p)
 		delete(s.consts, c)
 	}
+	s.pool.Trim()
 	for name, m := range s.modules {
-		m.Unload()
+		m.mod.Unload()
 		delete(s.modules, name)
 	}
 	if s.bodies != nil {
@@ -125,7 +136,8 @@ func (s *Session) Run(ctx context.Context, in map[string]*tensor.Tensor) (map[st
 }
 
 // RunTo is Run with inputs and outputs in the order of Inputs and Outputs. With an observer, the device is waited
-// for after every step.
+// for after every launch, so that an error which it reports late names the launch; without one, launches of later
+// runs of the same shapes are replayed as graphs.
 func (s *Session) RunTo(ctx context.Context, ins, outs []*tensor.Tensor, obs *runtime.Observer) error {
 	main := s.program.Main()
 	if len(ins) != len(main.Inputs) || len(outs) != len(main.Outputs) {
@@ -140,7 +152,12 @@ func (s *Session) RunTo(ctx context.Context, ins, outs []*tensor.Tensor, obs *ru
 	if err != nil {
 		return err
 	}
-	return in.run(ctx, ins, outs, obs)
+	err = in.run(ctx, ins, outs, obs)
+	if in.broken { // counters that launches leave at zero may not be: the next run starts afresh
+		in.free()
+		s.ready = s.ready[:len(s.ready)-1]
+	}
+	return err
 }
 
 // Stats is the cost of a run with inputs of these shapes; its memory is that of intermediate values on the device.
@@ -158,58 +175,41 @@ func (s *Session) Stats(ins []*tensor.Tensor) (runtime.Stats, error) {
 	return st, err
 }
 
-// instance finds or makes what is prepared for the inputs' shapes.
+// instance finds or makes what is prepared for the inputs' shapes, and puts it at the end of ready.
 func (s *Session) instance(ins []*tensor.Tensor) (*instance, error) {
-	key := ""
-	types := make([]ir.Type, len(ins))
-	for i, t := range ins {
-		types[i] = ir.TypeOf(t)
-		key += types[i].String() + ";"
-	}
-	s.clock++
-	if in := s.ready[key]; in != nil {
-		in.used = s.clock
-		return in, nil
+	for i, in := range s.ready {
+		if in.serves(ins) {
+			copy(s.ready[i:], s.ready[i+1:])
+			s.ready[len(s.ready)-1] = in
+			return in, nil
+		}
 	}
 	if len(s.ready) >= s.opt.Instances {
-		var oldest string
-		for k, in := range s.ready {
-			if oldest == "" || in.used < s.ready[oldest].used {
-				oldest = k
-			}
-		}
-		s.ready[oldest].free()
-		delete(s.ready, oldest)
+		s.ready[0].free()
+		s.ready = slices.Delete(s.ready, 0, 1)
+	}
+	types := make([]ir.Type, len(ins))
+	shapes := make([][]int, len(ins))
+	for i, t := range ins {
+		types[i], shapes[i] = ir.TypeOf(t), slices.Clone(t.Shape())
 	}
 	in, err := s.prepare(types)
 	if err != nil {
 		return nil, err
 	}
-	in.used = s.clock
-	s.ready[key] = in
+	in.shapes = shapes
+	s.ready = append(s.ready, in)
 	return in, nil
 }
 
-// kernel loads a module on its first use.
-func (s *Session) kernel(l *plan.Launch) (cuda.Kernel, error) {
-	if k, ok := s.kernels[l.Kernel]; ok {
-		return k, nil
+// serves reports inputs of the types and shapes that the instance is prepared for.
+func (in *instance) serves(ins []*tensor.Tensor) bool {
+	for i, t := range ins {
+		if t.DType() != in.rt.Types[in.fn.Inputs[i]].DType || !slices.Equal(t.Shape(), in.shapes[i]) {
+			return false
+		}
 	}
-	text, ok := s.program.ModuleText(l.Module)
-	if !ok {
-		return nil, fmt.Errorf("the program has no module %q", l.Module)
-	}
-	m, err := s.dev.Load(text)
-	if err != nil {
-		return nil, fmt.Errorf("module %s: %w", l.Module, err)
-	}
-	s.modules[l.Module] = m
-	k, err := m.Kernel(l.Kernel)
-	if err != nil {
-		return nil, err
-	}
-	s.kernels[l.Kernel] = k
-	return k, nil
+	return true
 }
 
 // constant uploads a constant on its first use. Floats in plain order become what the device stores.
@@ -217,25 +217,49 @@ func (s *Session) constant(c int) (cuda.Ptr, error) {
 	if p, ok := s.consts[c]; ok {
 		return p, nil
 	}
-	p, err := s.upload(s.program.Consts[c].Data)
+	t := s.program.Consts[c].Data
+	n := max(1, int64(len(t.Bytes())))
+	p, err := s.dev.Alloc(n) // for good, and so of exact size
 	if err != nil {
-		return 0, err
+		s.pool.Trim()
+		if p, err = s.dev.Alloc(n); err != nil {
+			return 0, fmt.Errorf("constant %q: %w", s.program.Consts[c].Name, err)
+		}
 	}
 	s.consts[c] = p
+	if err := s.fill(p, t); err != nil {
+		delete(s.consts, c)
+		s.dev.Free(p)
+		return 0, err
+	}
 	return p, nil
 }
 
-func (s *Session) upload(t *tensor.Tensor) (cuda.Ptr, error) {
-	p, err := s.dev.Alloc(int64(max(1, len(t.Bytes()))))
-	if err != nil {
-		return 0, err
+// alloc reserves device memory; the stream orders what is done with it after all that its former user did.
+func (s *Session) alloc(n int64) (cuda.Ptr, error) {
+	if s.opt.Separate {
+		return s.dev.Alloc(n)
 	}
-	if len(t.Bytes()) > 0 {
-		if err := s.stream.CopyIn(p, t.Bytes()); err != nil {
-			return 0, err
-		}
+	return s.pool.Get(n)
+}
+
+func (s *Session) release(p cuda.Ptr) {
+	if s.opt.Separate {
+		s.dev.Free(p)
+		return
 	}
-	return p, s.stream.Synchronize()
+	s.pool.Put(p)
+}
+
+// fill copies a tensor to the device, and waits for it.
+func (s *Session) fill(p cuda.Ptr, t *tensor.Tensor) error {
+	if len(t.Bytes()) == 0 {
+		return nil
+	}
+	if err := s.stream.CopyIn(p, t.Bytes()); err != nil {
+		return err
+	}
+	return s.stream.Synchronize()
 }
 
 // stored is a host value as the device keeps it.

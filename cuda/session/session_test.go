@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -9,7 +10,6 @@ import (
 	"github.com/seed-c851cfd2/moec/codegen"
 	"github.com/seed-c851cfd2/moec/codegen/plan"
 	"github.com/seed-c851cfd2/moec/cuda"
-	"github.com/seed-c851cfd2/moec/cuda/emu"
 	"github.com/seed-c851cfd2/moec/cuda/session"
 	"github.com/seed-c851cfd2/moec/ir"
 	"github.com/seed-c851cfd2/moec/ir/ops"
@@ -36,9 +36,9 @@ func program(t *testing.T) *plan.Program {
 	return p
 }
 
-func open(t *testing.T, p *plan.Program, opt session.Options) *session.Session {
+func open(t *testing.T, drv cuda.Driver, p *plan.Program, opt session.Options) *session.Session {
 	t.Helper()
-	dev, err := cuda.Emulator{Options: emu.Options{Checks: emu.AllChecks}}.Open(0)
+	dev, err := drv.Open(0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +46,10 @@ func open(t *testing.T, p *plan.Program, opt session.Options) *session.Session {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.Close() })
+	t.Cleanup(func() {
+		s.Close()
+		dev.Close()
+	})
 	return s
 }
 
@@ -54,26 +57,31 @@ func open(t *testing.T, p *plan.Program, opt session.Options) *session.Session {
 // separate memory.
 func TestShapes(t *testing.T) {
 	for _, opt := range []session.Options{{Instances: 1}, {Separate: true}} {
-		s := open(t, program(t), opt)
-		for _, n := range []int{1, 3, 0, 3, 1} {
-			x := tensor.New(tensor.F32, n, 2)
-			for i := range tensor.Data[float32](x) {
-				tensor.Data[float32](x)[i] = float32(i) / 4
-			}
-			out, err := s.Run(context.Background(), map[string]*tensor.Tensor{"x": x})
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := tensor.Data[float32](out["y"])
-			if len(got) != 2*n {
-				t.Fatalf("%d rows gave %s", n, out["y"])
-			}
-			for i := range n {
-				a, b := float64(2*i)/4, float64(2*i+1)/4
-				for j, want := range []float64{math.Tanh(max(0, a+2*b)), math.Tanh(max(0, 3*b-a))} {
-					if g := float64(got[2*i+j]); math.Abs(g-want) > 1e-6 {
-						t.Errorf("row %d of %d, column %d: %g, want %g", i, n, j, g, want)
-					}
+		for name, drv := range drivers() {
+			t.Run(fmt.Sprintf("%s_%+v", name, opt), func(t *testing.T) { shapes(t, open(t, drv, program(t), opt)) })
+		}
+	}
+}
+
+func shapes(t *testing.T, s *session.Session) {
+	for _, n := range []int{1, 3, 0, 3, 1} {
+		x := tensor.New(tensor.F32, n, 2)
+		for i := range tensor.Data[float32](x) {
+			tensor.Data[float32](x)[i] = float32(i) / 4
+		}
+		out, err := s.Run(context.Background(), map[string]*tensor.Tensor{"x": x})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := tensor.Data[float32](out["y"])
+		if len(got) != 2*n {
+			t.Fatalf("%d rows gave %s", n, out["y"])
+		}
+		for i := range n {
+			a, b := float64(2*i)/4, float64(2*i+1)/4
+			for j, want := range []float64{math.Tanh(max(0, a+2*b)), math.Tanh(max(0, 3*b-a))} {
+				if g := float64(got[2*i+j]); math.Abs(g-want) > 1e-6 {
+					t.Errorf("row %d of %d, column %d: %g, want %g", i, n, j, g, want)
 				}
 			}
 		}
@@ -93,7 +101,7 @@ func TestFaultNamesNode(t *testing.T) {
 			}
 		}
 	}
-	s := open(t, p, session.Options{Separate: true})
+	s := open(t, drivers()["emulator"], p, session.Options{Separate: true})
 	_, err := s.Run(context.Background(), map[string]*tensor.Tensor{"x": tensor.New(tensor.F32, 3, 2)})
 	for _, want := range []string{"/net/tanh", "launch 0", "elementwise_tanh", "out of bounds"} {
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -38,7 +38,7 @@ func expandMoE(body Body, g *ir.Graph, n *ir.Node) ([]*ir.Value, error) {
 		return nil, e.err
 	}
 	var y *ir.Value
-	if body == BodyGather || e.in(MoEInInnerKeep) != nil { // that mask is by slot
+	if body == BodyGather {
 		y = e.gathered()
 	} else {
 		y = e.masked()
@@ -187,6 +187,9 @@ func (e *moeExpander) masked() *ir.Value {
 	gates := e.perExpert(e.gate)
 	g := e.bin("Unsqueeze", gates, e.ints(2)) // [tokens, E, 1]
 	h = e.un("Transpose", h, "perm", []int64{1, 0, 2})
+	if keep := e.in(MoEInInnerKeep); keep != nil {
+		h = e.dropped(h, e.keptUnits(keep), e.a.Dropout)
+	}
 	// Not 0 * h: an expert that is off must not matter, even where it overflows.
 	h = e.where(e.bin("Equal", g, e.num(0)), e.num(0), e.bin("Mul", h, g))
 	wide := int64(e.experts * e.units)
@@ -195,6 +198,20 @@ func (e *moeExpander) masked() *ir.Value {
 		y = e.bin("Add", y, e.bin("MatMul", gates, b))
 	}
 	return y
+}
+
+// keptUnits spreads the mask of units by slot over the experts, bool [tokens, E, G].
+func (e *moeExpander) keptUnits(keep *ir.Value) *ir.Value {
+	if e.err != nil {
+		return keep
+	}
+	units := func(v *ir.Value) *ir.Value { // the shape of v with the units behind it
+		return e.op("Concat", []*ir.Value{e.un("Shape", v), e.ints(int64(e.units))}, "axis", int64(0))
+	}
+	at := e.bin("Expand", e.bin("Unsqueeze", e.index, e.ints(2)), units(e.index))
+	bySlot := e.un("Cast", e.mask(e.rows(keep, e.slots, e.units)), "to", e.dt)
+	spread := e.op("ScatterElements", []*ir.Value{e.filled(units(e.logits), 0), at, bySlot}, "axis", int64(1))
+	return e.un("Cast", spread, "to", tensor.Bool)
 }
 
 // gathered computes the selected experts from copies of their weights.

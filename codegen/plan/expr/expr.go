@@ -247,7 +247,13 @@ func Parse(s string) (Expr, error) {
 	return e, nil
 }
 
-type exprParser struct{ rest string }
+type exprParser struct {
+	rest  string
+	depth int // of functions within functions
+}
+
+// maxDepth bounds functions within functions: a file's text must not decide how deep the stack grows.
+const maxDepth = 64
 
 func (p *exprParser) eat(c byte) bool {
 	if p.rest != "" && p.rest[0] == c {
@@ -287,7 +293,7 @@ func (p *exprParser) product() (Expr, error) {
 }
 
 func (p *exprParser) factor() (Expr, error) {
-	n := strings.IndexAny(p.rest, "+-*(),")
+	n := strings.IndexAny(p.rest, "+-*(),<=")
 	if n < 0 {
 		n = len(p.rest)
 	}
@@ -302,6 +308,10 @@ func (p *exprParser) factor() (Expr, error) {
 	if !p.eat('(') {
 		return Sym(word), nil
 	}
+	if p.depth++; p.depth > maxDepth {
+		return Expr{}, fmt.Errorf("functions are nested more than %d deep", maxDepth)
+	}
+	defer func() { p.depth-- }()
 	a, err := p.sum()
 	if err != nil {
 		return a, err

@@ -1,6 +1,6 @@
 // Package asm is a small typed assembler for PTX, the text form of NVIDIA GPU programs.
 //
-// A kernel is a Func; instructions are methods on typed values (Pred, U16, U32, U64, F32), each of
+// A kernel is a Func; instructions are methods on typed values (Pred, U16, U32, U64, F32, F64), each of
 // which stands for one virtual register or one constant. Constants fold while the kernel is being
 // written, so a kernel generator specialises on a shape simply by passing constants where it could have
 // passed run-time values. Control flow is structured (For, If, IfElse), so labels never appear in
@@ -18,7 +18,7 @@ import (
 )
 
 // numbered matches the names that unnamed registers have.
-var numbered = regexp.MustCompile(`^(p|h|r|rd|f)[0-9]+$`)
+var numbered = regexp.MustCompile(`^(p|h|r|rd|f|fd)[0-9]+$`)
 
 // WarpSize is the number of threads that execute in lock-step.
 const WarpSize = 32
@@ -31,13 +31,14 @@ const (
 	class32
 	class64
 	classF32
+	classF64
 	numClasses
 )
 
 // classPrefix is the letter of an unnamed register; classType is its declared type.
 var (
-	classPrefix = [numClasses]string{"p", "h", "r", "rd", "f"}
-	classType   = [numClasses]string{".pred", ".b16", ".b32", ".b64", ".f32"}
+	classPrefix = [numClasses]string{"p", "h", "r", "rd", "f", "fd"}
+	classType   = [numClasses]string{".pred", ".b16", ".b32", ".b64", ".f32", ".f64"}
 )
 
 type reg struct {

@@ -243,3 +243,17 @@ func Pack(lo, hi U16) U32 {
 	lo.f.emit("mov.b32", out, vec{lo, hi})
 	return out
 }
+
+// ShlI is x << n.
+func (x U64) ShlI(n int) U64 {
+	out := x.f.new64()
+	x.f.emit("shl.b64", out, x.reg(), x.f.Const(n))
+	return out
+}
+
+// ShrI is x >> n, without sign.
+func (x U64) ShrI(n int) U64 {
+	out := x.f.new64()
+	x.f.emit("shr.u64", out, x.reg(), x.f.Const(n))
+	return out
+}

@@ -70,19 +70,32 @@ func cuDeviceGetAttribute(v *C.int, a C.int, _ C.int) C.int {
 func cuCtxCreate_v2(c *C.uintptr_t, flags C.uint, dev C.int) C.int {
 	state.mu.Lock()
 	defer state.mu.Unlock()
-	state.current = state.handle()
-	*c = C.uintptr_t(state.current)
+	h := state.handle()
+	state.setContext(append(state.context(), h))
+	*c = C.uintptr_t(h)
 	return success
 }
 
 //export cuCtxDestroy_v2
-func cuCtxDestroy_v2(C.uintptr_t) C.int { return success }
+func cuCtxDestroy_v2(c C.uintptr_t) C.int {
+	state.mu.Lock()
+	defer state.mu.Unlock()
+	if s := state.context(); len(s) > 0 && s[len(s)-1] == uintptr(c) {
+		state.setContext(s[:len(s)-1])
+	}
+	return success
+}
 
 //export cuCtxSetCurrent
 func cuCtxSetCurrent(c C.uintptr_t) C.int {
 	state.mu.Lock()
 	defer state.mu.Unlock()
-	state.current = uintptr(c)
+	s := state.context()
+	if len(s) == 0 {
+		s = []uintptr{0}
+	}
+	s[len(s)-1] = uintptr(c)
+	state.setContext(s)
 	return success
 }
 
@@ -90,7 +103,10 @@ func cuCtxSetCurrent(c C.uintptr_t) C.int {
 func cuCtxGetCurrent(c *C.uintptr_t) C.int {
 	state.mu.Lock()
 	defer state.mu.Unlock()
-	*c = C.uintptr_t(state.current)
+	*c = 0
+	if s := state.context(); len(s) > 0 {
+		*c = C.uintptr_t(s[len(s)-1])
+	}
 	return success
 }
 
@@ -98,8 +114,7 @@ func cuCtxGetCurrent(c *C.uintptr_t) C.int {
 func cuCtxPushCurrent_v2(c C.uintptr_t) C.int {
 	state.mu.Lock()
 	defer state.mu.Unlock()
-	state.stack = append(state.stack, state.current)
-	state.current = uintptr(c)
+	state.setContext(append(state.context(), uintptr(c)))
 	return success
 }
 
@@ -107,14 +122,14 @@ func cuCtxPushCurrent_v2(c C.uintptr_t) C.int {
 func cuCtxPopCurrent_v2(c *C.uintptr_t) C.int {
 	state.mu.Lock()
 	defer state.mu.Unlock()
-	if len(state.stack) == 0 {
+	s := state.context()
+	if len(s) == 0 {
 		return errInvalidCtx
 	}
 	if c != nil {
-		*c = C.uintptr_t(state.current)
+		*c = C.uintptr_t(s[len(s)-1])
 	}
-	state.current = state.stack[len(state.stack)-1]
-	state.stack = state.stack[:len(state.stack)-1]
+	state.setContext(s[:len(s)-1])
 	return success
 }
 
@@ -128,11 +143,20 @@ func cuCtxGetDevice(d *C.int) C.int {
 func cuCtxSynchronize() C.int {
 	state.mu.Lock()
 	defer state.mu.Unlock()
+	if c := state.ready(false); c != success {
+		return c
+	}
 	return state.sticky
 }
 
+// primary is the handle of the device's own context.
+const primary = 0x800
+
 //export cuDevicePrimaryCtxRetain
-func cuDevicePrimaryCtxRetain(c *C.uintptr_t, d C.int) C.int { return cuCtxCreate_v2(c, 0, d) }
+func cuDevicePrimaryCtxRetain(c *C.uintptr_t, _ C.int) C.int {
+	*c = primary
+	return success
+}
 
 //export cuDevicePrimaryCtxRelease_v2
 func cuDevicePrimaryCtxRelease_v2(C.int) C.int { return success }

@@ -23,6 +23,11 @@ func cuMemAlloc_v2(p *C.uint64_t, n C.size_t) C.int {
 	if n == 0 {
 		return errInvalidValue
 	}
+	state.mu.Lock()
+	defer state.mu.Unlock()
+	if c := state.ready(false); c != success {
+		return c
+	}
 	if uint64(n)+uint64(state.dev.Allocated()) > deviceMemory {
 		return errOutOfMemory
 	}
@@ -32,10 +37,22 @@ func cuMemAlloc_v2(p *C.uint64_t, n C.size_t) C.int {
 }
 
 //export cuMemFree_v2
-func cuMemFree_v2(p C.uint64_t) C.int { return state.code(state.dev.Free(uint64(p))) }
+func cuMemFree_v2(p C.uint64_t) C.int {
+	state.mu.Lock()
+	defer state.mu.Unlock()
+	if c := state.ready(false); c != success {
+		return c
+	}
+	return state.code(state.dev.Free(uint64(p)))
+}
 
 //export cuMemHostAlloc
 func cuMemHostAlloc(p *unsafe.Pointer, n C.size_t, _ C.uint) C.int {
+	state.mu.Lock()
+	defer state.mu.Unlock()
+	if c := state.ready(false); c != success {
+		return c
+	}
 	if *p = C.calloc(1, n); *p == nil {
 		return errOutOfMemory
 	}

@@ -19,17 +19,25 @@ import (
 // defaultDynamic is the shared memory a launch gets without asking first.
 const defaultDynamic = 48 << 10
 
-func loadModule(m *C.uintptr_t, src string) C.int {
+// loadModule loads PTX; log, where the caller has one, gets what is wrong with it.
+func loadModule(m *C.uintptr_t, src string, log []byte) C.int {
 	if len(src) >= 4 && src[:4] == "\x7fELF" {
 		return errNoBinary // machine code: the emulator runs PTX
 	}
 	mod, err := emu.Parse(src)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "emulated driver:", err)
+		if len(log) == 0 {
+			fmt.Fprintln(os.Stderr, "emulated driver:", err)
+		} else {
+			log[copy(log[:len(log)-1], err.Error())] = 0
+		}
 		return errInvalidPTX
 	}
 	state.mu.Lock()
 	defer state.mu.Unlock()
+	if c := state.ready(false); c != success {
+		return c
+	}
 	h := state.handle()
 	state.modules[h] = mod
 	*m = C.uintptr_t(h)
@@ -38,12 +46,34 @@ func loadModule(m *C.uintptr_t, src string) C.int {
 
 //export cuModuleLoadData
 func cuModuleLoadData(m *C.uintptr_t, image unsafe.Pointer) C.int {
-	return loadModule(m, C.GoString((*C.char)(image)))
+	return loadModule(m, C.GoString((*C.char)(image)), nil)
 }
+
+// Options of loading: where errors are written, and how much room there is.
+const (
+	jitErrorLog     = 5
+	jitErrorLogSize = 6
+)
 
 //export cuModuleLoadDataEx
 func cuModuleLoadDataEx(m *C.uintptr_t, image unsafe.Pointer, n C.uint, options, values unsafe.Pointer) C.int {
-	return cuModuleLoadData(m, image)
+	var log unsafe.Pointer
+	var size uintptr
+	if n > 0 {
+		given := unsafe.Slice((*unsafe.Pointer)(values), int(n))
+		for i, o := range unsafe.Slice((*C.int)(options), int(n)) {
+			switch o {
+			case jitErrorLog:
+				log = given[i]
+			case jitErrorLogSize:
+				size = uintptr(given[i])
+			}
+		}
+	}
+	if log == nil {
+		size = 0
+	}
+	return loadModule(m, C.GoString((*C.char)(image)), unsafe.Slice((*byte)(log), int(size)))
 }
 
 //export cuModuleLoad
@@ -52,7 +82,7 @@ func cuModuleLoad(m *C.uintptr_t, path *C.char) C.int {
 	if err != nil {
 		return errFile
 	}
-	return loadModule(m, string(b))
+	return loadModule(m, string(b), nil)
 }
 
 //export cuModuleUnload

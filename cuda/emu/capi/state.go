@@ -9,6 +9,8 @@ package capi
 #include <stdint.h>
 #include <stddef.h>
 #include <string.h>
+#include <pthread.h>
+static inline uintptr_t moec_thread(void) { return (uintptr_t)pthread_self(); }
 */
 import "C"
 
@@ -41,6 +43,7 @@ const (
 	errMisaligned   = 716
 	errLaunch       = 719
 	errCapture      = 900
+	errWrongThread  = 908
 )
 
 const deviceMemory = 8 << 30
@@ -54,7 +57,10 @@ type function struct {
 }
 
 // graph is a captured or instantiated sequence of operations.
-type graph struct{ ops []func() C.int }
+type graph struct {
+	ops    []func() C.int
+	thread uintptr // that captures it
+}
 
 // driver is the state behind the C functions: one device, handles to what was
 // made on it, and the first fault, which stays until the process ends, as on
@@ -69,8 +75,29 @@ type driver struct {
 	streams map[uintptr]*graph // nil unless the stream is being captured
 	graphs  map[uintptr]*graph
 	sticky  C.int
-	current uintptr
-	stack   []uintptr
+	threads map[uintptr][]uintptr // per thread, the stack of contexts, the current one last
+}
+
+// context is the stack of contexts of the calling thread.
+func (d *driver) context() []uintptr { return d.threads[uintptr(C.moec_thread())] }
+
+func (d *driver) setContext(stack []uintptr) { d.threads[uintptr(C.moec_thread())] = stack }
+
+// ready says what stands against a call that needs a context, and, where it is one that a capture forbids, that the
+// calling thread has none under way.
+func (d *driver) ready(safe bool) C.int {
+	stack := d.context()
+	if len(stack) == 0 || stack[len(stack)-1] == 0 {
+		return errInvalidCtx
+	}
+	if !safe {
+		for _, g := range d.streams {
+			if g != nil && g.thread == uintptr(C.moec_thread()) {
+				return errCapture
+			}
+		}
+	}
+	return success
 }
 
 var state = newDriver()
@@ -86,7 +113,7 @@ func newDriver() *driver {
 	return &driver{
 		dev: emu.NewDevice(opt), next: 0x1000,
 		modules: map[uintptr]*emu.Module{}, funcs: map[uintptr]*function{}, events: map[uintptr]time.Time{},
-		streams: map[uintptr]*graph{}, graphs: map[uintptr]*graph{},
+		streams: map[uintptr]*graph{}, graphs: map[uintptr]*graph{}, threads: map[uintptr][]uintptr{},
 	}
 }
 
@@ -116,6 +143,9 @@ func (d *driver) fail(err error) C.int {
 
 // enqueue runs an operation, or keeps it when the stream is being captured.
 func (d *driver) enqueue(stream uintptr, op func() C.int) C.int {
+	if c := d.ready(true); c != success {
+		return c
+	}
 	if g := d.streams[stream]; g != nil {
 		g.ops = append(g.ops, op)
 		return success

@@ -5,6 +5,8 @@ package capi
 /*
 #include <stdint.h>
 #include <stddef.h>
+#include <pthread.h>
+static inline uintptr_t moec_thread(void) { return (uintptr_t)pthread_self(); }
 */
 import "C"
 
@@ -17,6 +19,9 @@ import (
 func cuStreamCreate(s *C.uintptr_t, _ C.uint) C.int {
 	state.mu.Lock()
 	defer state.mu.Unlock()
+	if c := state.ready(true); c != success {
+		return c
+	}
 	*s = C.uintptr_t(state.handle())
 	return success
 }
@@ -52,7 +57,10 @@ func cuStreamBeginCapture_v2(s C.uintptr_t, _ C.int) C.int {
 	if s == 0 || state.streams[uintptr(s)] != nil {
 		return errCapture
 	}
-	state.streams[uintptr(s)] = &graph{}
+	if c := state.ready(true); c != success {
+		return c
+	}
+	state.streams[uintptr(s)] = &graph{thread: uintptr(C.moec_thread())}
 	return success
 }
 
@@ -63,6 +71,9 @@ func cuStreamEndCapture(s C.uintptr_t, g *C.uintptr_t) C.int {
 	captured := state.streams[uintptr(s)]
 	if captured == nil {
 		return errCapture
+	}
+	if captured.thread != uintptr(C.moec_thread()) {
+		return errWrongThread
 	}
 	delete(state.streams, uintptr(s))
 	h := state.handle()

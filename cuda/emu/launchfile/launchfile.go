@@ -31,6 +31,7 @@ type File struct {
 	Grid         [3]int  `json:"grid"`
 	Block        [3]int  `json:"block"`
 	DynamicBytes int     `json:"dynamic_shared_bytes"`
+	Cluster      [3]int  `json:"cluster"` // blocks of a cluster, when the kernel does not say it
 	Params       []Param `json:"params"`
 }
 
@@ -172,7 +173,7 @@ func RunOn(ctx context.Context, dev Target, mod *emu.Module, f *File, dir string
 	}
 	res := &Result{Kernel: name}
 	var err error
-	res.Stats, err = dev.Launch(ctx, name, emu.Launch{Grid: f.Grid, Block: f.Block, SharedBytes: f.DynamicBytes, Args: args})
+	res.Stats, err = dev.Launch(ctx, name, emu.Launch{Grid: f.Grid, Block: f.Block, SharedBytes: f.DynamicBytes, Cluster: f.Cluster, Args: args})
 	if err != nil {
 		return res, err
 	}

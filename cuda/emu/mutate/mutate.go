@@ -21,8 +21,8 @@ type Kind string
 const (
 	Barrier  Kind = "barrier"  // bar.sync, barrier.sync, bar.red, bar.arrive removed
 	WarpSync Kind = "warpsync" // bar.warp.sync removed
-	Wait     Kind = "wait"     // cp.async wait removed
-	Loosen   Kind = "loosen"   // cp.async.wait_group n waits for one group less
+	Wait     Kind = "wait"     // wait for an asynchronous copy or product removed, or for an mbarrier taken as over
+	Loosen   Kind = "loosen"   // a wait_group n waits for one group less
 	Fence    Kind = "fence"    // membar or fence removed
 	Order    Kind = "order"    // acquire or release made relaxed
 	Guard    Kind = "guard"    // the predicate of a memory access removed
@@ -98,12 +98,15 @@ func edits(f *syntax.Func, i int) []edit {
 		return remove(Barrier)
 	case op == "membar" || op == "fence" && !strings.Contains(in.Op, "proxy"):
 		return remove(Fence)
-	case strings.HasPrefix(in.Op, "cp.async.wait"):
+	case strings.HasPrefix(in.Op, "cp.async.wait"), (op == "cp" || op == "wgmma") && in.Has("wait_group"):
 		out = remove(Wait)
 		if in.Has("wait_group") && len(in.Args) == 1 {
-			out = append(out, edit{Loosen, in.OpPos, in.End, "cp.async.wait_group " + strconv.Itoa(int(in.Args[0].Imm)+1)})
+			out = append(out, edit{Loosen, in.OpPos, in.End, in.Op + " " + strconv.Itoa(int(in.Args[0].Imm)+1)})
 		}
 		return out
+	case op == "mbarrier" && (in.Has("test_wait") || in.Has("try_wait")) && in.Args[0].Kind == syntax.KReg:
+		dst, _, _ := strings.Cut(strings.TrimSpace(in.Text[strings.Index(in.Text, in.Op)+len(in.Op):]), ",")
+		return []edit{{Wait, in.OpPos, in.End, "setp.eq.u32 " + dst + ", 0, 0"}}
 	case op == "bra" && in.Guard >= 0 && len(in.Args) == 1 && f.Labels[in.Args[0].Sym] > i:
 		return remove(Skip)
 	}

@@ -14,6 +14,8 @@ const kernel = `.version 7.0
 	@%q bra END;
 	cp.async.cg.shared.global [%r1], [%d1], 16, %r2;
 	cp.async.wait_group 1;
+	wgmma.wait_group.sync.aligned 0;
+	mbarrier.try_wait.parity.shared.b64 %q, [%r1], 0;
 	bar.sync 0;
 	bar.warp.sync -1;
 	membar.gl;
@@ -29,7 +31,8 @@ func TestOf(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]string{ // what the mutant's text has, or lacks with a "-"
-		"skip#0": "-bra END", "zerofill#0": "[%d1], 16;", "wait#0": "-wait_group", "loosen#0": "wait_group 2",
+		"skip#0": "-bra END", "zerofill#0": "[%d1], 16;", "wait#0": "-wait_group 1", "loosen#0": "cp.async.wait_group 2",
+		"wait#1": "-wgmma", "loosen#1": "wgmma.wait_group.sync.aligned 1", "wait#2": "setp.eq.u32 %q, 0, 0;",
 		"barrier#0": "-bar.sync", "warpsync#0": "-bar.warp", "fence#0": "-membar", "order#0": "ld.relaxed.gpu", "guard#0": "\tld.acquire",
 	}
 	if len(ms) != len(want) {

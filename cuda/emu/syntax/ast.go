@@ -90,6 +90,7 @@ type Func struct {
 	Tables map[string][]string // .branchtargets lists
 
 	ReqNTid, MaxNTid [3]int // zero when not given
+	Cluster          [3]int // blocks of a cluster, zero when not given
 	MinCTAs, MaxNReg int
 	Line             int
 }
@@ -143,6 +144,9 @@ type Operand struct {
 	Imm  uint64
 	Sym  string
 	Vec  []Operand
+	Sel  string // part of a register, of video instructions: "b2", "h1"
+
+	local bool // Sym is a variable of the function
 }
 
 // Type is a PTX fundamental type.
@@ -173,6 +177,13 @@ const (
 	F32
 	F64
 	F32x2
+	E4M3
+	E5M2
+	E4M3x2
+	E5M2x2
+	S4
+	U4
+	B1
 )
 
 var typeInfo = [...]struct {
@@ -185,6 +196,8 @@ var typeInfo = [...]struct {
 	S8: {"s8", 1}, S16: {"s16", 2}, S32: {"s32", 4}, S64: {"s64", 8},
 	F16: {"f16", 2}, F16x2: {"f16x2", 4}, BF16: {"bf16", 2}, BF16x2: {"bf16x2", 4},
 	TF32: {"tf32", 4}, F32: {"f32", 4}, F64: {"f64", 8}, F32x2: {"f32x2", 8},
+	E4M3: {"e4m3", 1}, E5M2: {"e5m2", 1}, E4M3x2: {"e4m3x2", 2}, E5M2x2: {"e5m2x2", 2},
+	S4: {"s4", 1}, U4: {"u4", 1}, B1: {"b1", 1}, // of matrices, packed into registers
 }
 
 // ParseType reads a type name without its dot; None when it is not one.
@@ -203,10 +216,10 @@ func (t Type) String() string { return typeInfo[t].name }
 func (t Type) Size() int { return typeInfo[t].size }
 
 // Signed reports whether t is a signed integer type.
-func (t Type) Signed() bool { return t >= S8 && t <= S64 }
+func (t Type) Signed() bool { return t >= S8 && t <= S64 || t == S4 }
 
 // Float reports whether t is a floating-point type.
-func (t Type) Float() bool { return t >= F16 }
+func (t Type) Float() bool { return t >= F16 && t <= E5M2x2 }
 
 // Error is a fault in the text, with its line.
 type Error struct {

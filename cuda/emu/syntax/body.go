@@ -2,7 +2,7 @@ package syntax
 
 import "strings"
 
-// block = { statement } "}". Registers declared in it end with it.
+// block = { statement } "}". Names declared in it end with it.
 func (p *parser) block() {
 	for !p.is("}") {
 		if p.tok.kind == tEOF {
@@ -10,6 +10,7 @@ func (p *parser) block() {
 		}
 		p.statement()
 	}
+	p.resolveLabels()
 	p.advance()
 }
 
@@ -20,7 +21,7 @@ func (p *parser) statement() {
 		return
 	case "{":
 		p.advance()
-		p.scopes = append(p.scopes, map[string]int{})
+		p.scopes = append(p.scopes, newScope(p.scopes[len(p.scopes)-1]))
 		p.block()
 		p.scopes = p.scopes[:len(p.scopes)-1]
 		return
@@ -28,11 +29,11 @@ func (p *parser) statement() {
 		p.registers()
 		return
 	case ".shared", ".local", ".const", ".global", ".param":
-		p.f.Vars = append(p.f.Vars, p.variables(false)...)
+		p.localVars(false)
 		return
 	case ".extern":
 		p.advance()
-		p.f.Vars = append(p.f.Vars, p.variables(true)...)
+		p.localVars(true)
 		return
 	case ".loc", ".file":
 		p.sc.skipLine()
@@ -59,27 +60,28 @@ func (p *parser) statement() {
 }
 
 func (p *parser) label(tok token) {
+	sc := p.scopes[len(p.scopes)-1]
 	switch p.tok.text {
 	case ".branchtargets":
 		p.advance()
-		var list []string
+		t := &table{line: tok.line}
 		for {
-			list = append(list, p.ident("a label"))
+			t.labels = append(t.labels, p.ident("a label"))
 			if !p.accept(",") {
 				break
 			}
 		}
 		p.expect(";")
-		p.f.Tables[tok.text] = list
+		t.known = make([]bool, len(t.labels))
+		sc.tables = append(sc.tables, t)
+		t.name = p.declareLabel(sc, tok)
 		return
 	case ".callprototype", ".calltargets":
+		p.declareLabel(sc, tok)
 		p.skipTo(";")
 		return
 	}
-	if _, dup := p.f.Labels[tok.text]; dup {
-		p.fail(tok.line, "label %s is defined twice", tok.text)
-	}
-	p.f.Labels[tok.text] = len(p.f.Body)
+	p.f.Labels[p.declareLabel(sc, tok)] = len(p.f.Body)
 }
 
 // registers = ".reg" type name [ "<" n ">" ] { "," name } ";".
@@ -109,24 +111,6 @@ func (p *parser) registers() {
 		}
 	}
 	p.expect(";")
-}
-
-func (p *parser) declare(name string, t Type, line int) {
-	scope := p.scopes[len(p.scopes)-1]
-	if _, dup := scope[name]; dup {
-		p.fail(line, "register %s is declared twice", name)
-	}
-	scope[name] = len(p.f.Regs)
-	p.f.Regs = append(p.f.Regs, Reg{Name: name, Type: t})
-}
-
-func (p *parser) lookup(name string) (int, bool) {
-	for i := len(p.scopes) - 1; i >= 0; i-- {
-		if r, ok := p.scopes[i][name]; ok {
-			return r, true
-		}
-	}
-	return 0, false
 }
 
 // instruction = [ "@" [ "!" ] p ] opcode [ operand { "," operand } ] ";".
@@ -161,6 +145,12 @@ func (p *parser) instruction() {
 		p.fail(p.tok.line, "expected \";\" after %q, found %q", in.Op, p.tok.text)
 	}
 	p.f.Body = append(p.f.Body, in)
+	sc := p.scopes[len(p.scopes)-1]
+	for i := range in.Args {
+		if a := &in.Args[i]; a.Kind == KSym && !a.local {
+			sc.uses = append(sc.uses, a)
+		}
+	}
 }
 
 func (p *parser) operand() Operand {
@@ -192,13 +182,17 @@ func (p *parser) operand() Operand {
 		o.Kind = KSink
 	case ok:
 		o.Kind, o.Reg = KReg, r
+	case name[0] == '%' && isSpecial(name):
+		o.Kind, o.Sym = KSpecial, name
 	case name[0] == '%':
-		if !isSpecial(name) {
+		base, sel, _ := strings.Cut(name, ".")
+		if r, ok = p.lookup(base); !ok || sel == "" {
 			p.fail(line, "register %s is not declared", name)
 		}
-		o.Kind, o.Sym = KSpecial, name
+		o.Kind, o.Reg, o.Sel = KReg, r, sel
 	default:
-		o.Kind, o.Sym = KSym, name
+		o.Kind = KSym
+		o.Sym, o.local = p.variable(name)
 		for p.is("+") || p.is("-") {
 			o.Imm += uint64(p.integer())
 		}
@@ -237,12 +231,16 @@ func (p *parser) address(line int) Operand {
 		case name[0] == '%':
 			p.fail(line, "register %s is not declared", name)
 		default:
-			o.Sym = name
+			o.Sym, o.local = p.variable(name)
 		}
 	}
 	for !p.is("]") {
-		if p.is(",") {
-			p.fail(line, "tensor addresses are not supported")
+		if p.accept(",") { // of a tensor: coordinates
+			if v := p.operand(); v.Kind == KVec && o.Vec == nil {
+				o.Vec = v.Vec
+				continue
+			}
+			p.fail(line, "this kind of address is not supported")
 		}
 		o.Imm += uint64(p.integer())
 	}

@@ -37,7 +37,8 @@ type parser struct {
 	m   *Module
 
 	f      *Func
-	scopes []map[string]int // register names
+	scopes []*scope
+	names  map[string]int // how often a variable or label name was declared in the function
 }
 
 func (p *parser) fail(line int, format string, args ...any) {
@@ -308,7 +309,7 @@ func (p *parser) function(entry, extern bool) {
 	if p.is("(") {
 		f.Params = p.params()
 	}
-	p.f, p.scopes = f, []map[string]int{{}}
+	p.f, p.scopes, p.names = f, []*scope{newScope(nil)}, map[string]int{}
 	for _, list := range [][]*Var{f.Params, f.Rets} {
 		for _, v := range list {
 			if v.Space != Param { // a register parameter
@@ -324,13 +325,6 @@ func (p *parser) function(entry, extern bool) {
 	} else {
 		p.expect("{")
 		p.block()
-		for name, list := range f.Tables {
-			for _, l := range list {
-				if _, ok := f.Labels[l]; !ok && f.Labels != nil {
-					p.fail(f.Line, "table %s names the unknown label %s", name, l)
-				}
-			}
-		}
 	}
 	p.m.Funcs = append(p.m.Funcs, f)
 	p.f = nil
@@ -396,7 +390,7 @@ func (p *parser) functionDirective(f *Func) {
 		p.integer()
 	case ".explicitcluster", ".blocksareclusters":
 	case ".reqnctapercluster":
-		triple()
+		f.Cluster = triple()
 	case ".pragma":
 		p.skipTo(";")
 	default:

@@ -66,6 +66,39 @@ func TestErrorsNameTheLine(t *testing.T) {
 	}
 }
 
+// TestScopes declares names again in other blocks: each use means the nearest.
+func TestScopes(t *testing.T) {
+	m, err := Parse(`.func f(.param .b32 p) { .reg .pred q; .reg .b32 a;
+	{ .param .b32 param0; { .reg .b64 a; mov.b64 a, param0; } L: @q bra L; bra OUT; }
+	{ .param .b64 param0[4]; mov.b32 a, param0; L: bra L; T: .branchtargets L, OUT; brx.idx a, T; }
+	OUT: ret; }`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := m.Funcs[0]
+	if len(f.Vars) != 2 || f.Vars[0].Name == f.Vars[1].Name {
+		t.Fatalf("variables %v", f.Vars)
+	}
+	body := f.Body
+	if body[0].Args[1].Sym != f.Vars[0].Name || body[3].Args[1].Sym != f.Vars[1].Name {
+		t.Error("a use means the wrong variable")
+	}
+	if f.Regs[body[0].Args[0].Reg].Type != B64 || f.Regs[body[3].Args[0].Reg].Type != B32 {
+		t.Error("a use means the wrong register")
+	}
+	for i, want := range map[int]int{1: 1, 2: 6, 4: 4} {
+		if at := f.Labels[body[i].Args[0].Sym]; at != want {
+			t.Errorf("branch %d goes to %d, expected %d", i, at, want)
+		}
+	}
+	if table := f.Tables[body[5].Args[1].Sym]; len(table) != 2 || f.Labels[table[0]] != 4 || f.Labels[table[1]] != 6 {
+		t.Errorf("branch table %v", table)
+	}
+	if _, err := Parse(".func f() { { T: .branchtargets L; } }"); err == nil || !strings.Contains(err.Error(), "unknown label") {
+		t.Errorf("a table of an unknown label: %v", err)
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	files, _ := filepath.Glob("../testdata/ptx-corpus/*/kernel.ptx")
 	for _, name := range files {

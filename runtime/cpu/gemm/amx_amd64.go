@@ -14,11 +14,6 @@ const (
 	amxRows = 32 // rows of C of a kernel call: two tiles
 	// amxKTile is the number of steps of a k tile: 64 bytes of a row of A.
 	amxKTile = 16
-	// amxCut is the number of steps at a time when there are many rows and many more
-	// steps: 32 rows of 768 bytes of A stay in L1 beside the panel that streams through.
-	// Up to amxWhole steps a cut costs more, in passes over C, than it gains.
-	amxCut   = 192
-	amxWhole = 256
 )
 
 // Flags of amxTile beside accumulate.

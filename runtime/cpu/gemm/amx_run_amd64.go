@@ -15,31 +15,23 @@ func (k *Kernels) runAMX(b *Block) {
 	p := b.B.Precision
 	per := p.PerStep()
 	s0, s1 := b.K0/per, (b.K1+per-1)/per
-	cut := s1 - s0
-	if b.M > amxRows && p != layout.I8 && cut > amxWhole {
-		cuts := (cut + amxCut - 1) / amxCut
-		cut = (cut/cuts + amxKTile - 1) / amxKTile * amxKTile
-	}
 	cols := b.N1 - b.N0
 	if b.M > amxRows {
-		cols = max(1, chunkBytes/(4*layout.NR*cut)) * layout.NR
+		// k is not cut: passes over C cost what rows of A that stay in L1 would gain.
+		cols = max(1, chunkBytes/(4*layout.NR*(s1-s0))) * layout.NR
 	}
 	for n := b.N0; n < b.N1; n += cols {
-		for s := s0; s < s1; s += cut {
-			c := amxChunk{Block: b, n0: n, n1: min(n+cols, b.N1), a0: s - s0, s0: s, s1: min(s+cut, s1), final: s+cut >= s1}
-			for row := 0; row < b.M; row += amxRows {
-				k.rows(t, &c, row, min(amxRows, b.M-row))
-			}
+		c := amxChunk{Block: b, n0: n, n1: min(n+cols, b.N1), s0: s0, s1: s1}
+		for row := 0; row < b.M; row += amxRows {
+			k.rows(t, &c, row, min(amxRows, b.M-row))
 		}
 	}
 }
 
-// amxChunk is a part of a block: columns n0 to n1 and steps s0 to s1; a0 is s0 counted
-// from the start of the rows of A.
+// amxChunk is a part of a block: columns n0 to n1, and steps s0 to s1, which are all.
 type amxChunk struct {
 	*Block
-	n0, n1, a0, s0, s1 int
-	final              bool // of k
+	n0, n1, s0, s1 int
 }
 
 // rows multiplies rows rows, from row on, by the columns and steps of c.
@@ -71,7 +63,7 @@ func (k *Kernels) columns(t *amxTile, c *amxChunk, row, rows, n0, n1, ct int) {
 	if c.C.Index == nil && !partial {
 		t.flags = amxDirect
 	}
-	if c.a0 > 0 || c.Add {
+	if c.Add {
 		t.flags |= accumulate
 	} else if c.Bias != nil {
 		t.bias = unsafe.Pointer(&c.Bias[n0])
@@ -86,17 +78,13 @@ func (k *Kernels) columns(t *amxTile, c *amxChunk, row, rows, n0, n1, ct int) {
 		}
 	}
 	t.lo = float32(math.Inf(-1))
-	fused := true
-	if c.final {
-		if c.Act == act.Relu {
-			t.lo = 0
-		}
-		var e amxKernel
-		e, fused = c.fused(ct)
-		fused = fused && (e&amxHalf == 0 || t.flags&accumulate == 0 || t.flags&amxDirect != 0)
-		if fused {
-			end |= e
-		}
+	if c.Act == act.Relu {
+		t.lo = 0
+	}
+	e, fused := c.fused(ct)
+	fused = fused && (e&amxHalf == 0 || t.flags&accumulate == 0 || t.flags&amxDirect != 0)
+	if fused {
+		end |= e
 	}
 	if t.flags&amxDirect != 0 && t.lo != 0 {
 		t.flags |= amxStore
@@ -176,7 +164,7 @@ func (t *amxTile) operand(c *amxChunk, row, rows int) {
 	t.rows, t.cs = uintptr(rows), uintptr(4*c.C.Stride)
 	o, steps := &c.A, c.s1-c.s0
 	if o.index == nil {
-		first := row*o.words + c.a0
+		first := row * o.words
 		_ = o.data[first+(rows-1)*o.words+steps-1]
 		t.a, t.as = unsafe.Pointer(&o.data[first]), uintptr(4*o.words)
 	} else {
@@ -185,7 +173,7 @@ func (t *amxTile) operand(c *amxChunk, row, rows int) {
 			t.gather = make([]uint32, need)
 		}
 		for i := range rows {
-			from := int(o.index[row+i])*o.words + c.a0
+			from := int(o.index[row+i]) * o.words
 			copy(t.gather[i*words:(i+1)*words], o.data[from:from+steps])
 		}
 		t.a, t.as = unsafe.Pointer(&t.gather[0]), uintptr(4*words)
