@@ -13,6 +13,7 @@ import (
 	"github.com/seed-c851cfd2/moec/codegen/cuda"
 	"github.com/seed-c851cfd2/moec/codegen/plan"
 	"github.com/seed-c851cfd2/moec/ir"
+	"github.com/seed-c851cfd2/moec/passes"
 )
 
 // Producer is what artifacts say made them.
@@ -56,6 +57,12 @@ func Compile(ctx context.Context, g *ir.Graph, t Target) (*plan.Program, error) 
 	default:
 		return nil, fmt.Errorf("no code generator for device %q; there are cpu and cuda", t.Device)
 	}
+	if t.Device == "cpu" && convolves(g) {
+		g = g.Clone()
+		if _, err := passes.Run(ctx, g, passes.Options{Pipeline: passes.HostLayout()}); err != nil {
+			return nil, err
+		}
+	}
 	b := &builder{
 		ctx: ctx, sel: sel, consts: map[constKey]int{},
 		p: &plan.Program{Producer: Producer, Target: plan.Target{Device: t.Device, GPU: t.GPU, Precision: t.Precision}},
@@ -71,6 +78,13 @@ func Compile(ctx context.Context, g *ir.Graph, t Target) (*plan.Program, error) 
 		return nil, err
 	}
 	return b.p, nil
+}
+
+// convolves reports whether g or a subgraph has a convolution.
+func convolves(g *ir.Graph) bool {
+	return slices.ContainsFunc(g.Nodes, func(n *ir.Node) bool {
+		return n.Is("Conv", "moec::Conv") || slices.ContainsFunc(n.Subgraphs, convolves)
+	})
 }
 
 // selector picks the kernel of a node.

@@ -127,13 +127,15 @@ func TestFold(t *testing.T)      { testCases(t, Fold()) }
 func TestCSE(t *testing.T)       { testCases(t, CSE()) }
 func TestCanonical(t *testing.T) { testCases(t, Canonical()) }
 
-func TestDims(t *testing.T)        { testCases(t, Dims()) }
-func TestRespell(t *testing.T)     { testCases(t, Respell()) }
-func TestStrength(t *testing.T)    { testCases(t, Strength()) }
-func TestBranches(t *testing.T)    { testCases(t, Branches()) }
-func TestNorms(t *testing.T)       { testCases(t, Norms()) }
-func TestActivations(t *testing.T) { testCases(t, Activations()) }
-func TestSoftmaxes(t *testing.T)   { testCases(t, Softmaxes()) }
+func TestDims(t *testing.T)         { testCases(t, Dims()) }
+func TestRespell(t *testing.T)      { testCases(t, Respell()) }
+func TestStrength(t *testing.T)     { testCases(t, Strength()) }
+func TestBranches(t *testing.T)     { testCases(t, Branches()) }
+func TestNorms(t *testing.T)        { testCases(t, Norms()) }
+func TestActivations(t *testing.T)  { testCases(t, Activations()) }
+func TestSoftmaxes(t *testing.T)    { testCases(t, Softmaxes()) }
+func TestChannelsLast(t *testing.T) { testCases(t, ChannelsLast()) }
+
 func TestConvNorms(t *testing.T)   { testCases(t, ConvNorms()) }
 func TestLinears(t *testing.T)     { testCases(t, Linears()) }
 func TestRotaries(t *testing.T)    { testCases(t, Rotaries()) }

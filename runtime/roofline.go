@@ -13,7 +13,9 @@ import (
 
 // Peaks are what this machine does at most on a session's threads, measured by loops that
 // do nothing else: multiply-adds in f32 and at the precision of the program's weights
-// (GFLOP/s), and reading an amount of memory as large as the program's (GB/s).
+// (GFLOP/s), and reading an amount of memory as large as what a run touches (GB/s, from
+// huge pages where there are any). They are medians of rounds of a millisecond: on a
+// shared machine the best round catches a moment that no longer run can.
 type Peaks struct {
 	Precision string  `json:"precision"`
 	F32       float64 `json:"f32_gflops"`
@@ -32,20 +34,30 @@ func (s *Session) Peaks(ins []*tensor.Tensor, d time.Duration) (Peaks, error) {
 	if err != nil {
 		return Peaks{}, err
 	}
+	in, err := s.instance(ins)
+	if err != nil {
+		return Peaks{}, err
+	}
+	touched := int64(0)
+	for pos, si := range in.Steps {
+		if !in.Dynamic[pos] {
+			touched += s.stepCost(in, si).Bytes
+		}
+	}
 	features, err := isa.FromEnv()
 	if err != nil {
 		return Peaks{}, err
 	}
 	threads := s.device.Workers()
-	p := Peaks{Precision: "f32", ReadBytes: int(min(max(st.WeightBytes+st.ArenaBytes, 1<<20), mostRead))}
-	p.F32 = probe.Peak(features, layout.F32, threads, d).Best
+	p := Peaks{Precision: "f32", ReadBytes: int(min(max(min(touched, st.WeightBytes+st.ArenaBytes), 1<<20), mostRead))}
+	p.F32 = probe.Peak(features, layout.F32, threads, d).Median
 	p.Packed = p.F32
 	for _, prec := range []layout.Precision{layout.BF16, layout.I8} {
 		if prec.String() == s.program.Target.Precision {
-			p.Precision, p.Packed = prec.String(), probe.Peak(features, prec, threads, d).Best
+			p.Precision, p.Packed = prec.String(), probe.Peak(features, prec, threads, d).Median
 		}
 	}
-	p.Read = probe.Read(features, p.ReadBytes/threads, threads, d).Best
+	p.Read = probe.Read(features, p.ReadBytes/threads, threads, d).Median
 	return p, nil
 }
 
@@ -53,11 +65,7 @@ func (s *Session) Peaks(ins []*tensor.Tensor, d time.Duration) (Peaks, error) {
 // peak, or its bytes at the bandwidth, whichever takes longer. Steps whose shapes depend
 // on data are left out.
 func (s *Session) Roof(ins []*tensor.Tensor, p Peaks) (map[*plan.Step]time.Duration, error) {
-	types := make([]ir.Type, len(ins))
-	for i, t := range ins {
-		types[i] = ir.TypeOf(t)
-	}
-	in, err := Instantiate(s.program, s.program.Main(), types, 0)
+	in, err := s.instance(ins)
 	if err != nil {
 		return nil, err
 	}
@@ -66,27 +74,48 @@ func (s *Session) Roof(ins []*tensor.Tensor, p Peaks) (map[*plan.Step]time.Durat
 		if in.Dynamic[pos] {
 			continue
 		}
-		step, c := in.Fn.Steps[si], in.cost(si)
+		step, c := in.Fn.Steps[si], s.stepCost(in, si)
 		rate := p.F32
-		for _, v := range step.In {
-			if v < 0 || in.Fn.Values[v].Const < 0 {
-				continue
-			}
-			k := s.program.Consts[in.Fn.Values[v].Const]
-			if k.Layout == "" {
-				continue
-			}
-			// Packed weights have another size than their logical type says, and say at
-			// what precision the step multiplies.
-			if shape, ok := in.Types[v].Static(); ok && k.Data != nil {
-				c.Bytes += int64(len(k.Data.Bytes()) - tensor.NumElems(shape)*in.Types[v].DType.Size())
-			}
-			if prec, ok := layout.ParseName(k.Layout); ok && prec != layout.F32 {
-				rate = p.Packed
-			}
+		if c.packed {
+			rate = p.Packed
 		}
 		seconds := max(float64(c.FLOPs)/rate, float64(c.Bytes)/p.Read) / 1e9
 		roof[step] = time.Duration(seconds * 1e9)
 	}
 	return roof, nil
+}
+
+// instance settles the shapes of a run.
+func (s *Session) instance(ins []*tensor.Tensor) (*Instance, error) {
+	types := make([]ir.Type, len(ins))
+	for i, t := range ins {
+		types[i] = ir.TypeOf(t)
+	}
+	return Instantiate(s.program, s.program.Main(), types, 0)
+}
+
+// stepCost is what a step must do at least; packed says that it multiplies at the
+// precision of the program's weights.
+type stepCost struct {
+	ir.Cost
+	packed bool
+}
+
+// stepCost is the op's cost with packed weights in the element type that they are stored
+// in, which also says at what precision the step multiplies.
+func (s *Session) stepCost(in *Instance, si int) stepCost {
+	packed := false
+	c := in.costOf(si, func(v int) ir.Type {
+		t := in.Types[v]
+		if at := in.Fn.Values[v].Const; at >= 0 {
+			switch prec, _ := layout.ParseName(s.program.Consts[at].Layout); prec {
+			case layout.BF16:
+				packed, t.DType = true, tensor.BF16
+			case layout.I8:
+				packed, t.DType = true, tensor.I8
+			}
+		}
+		return t
+	})
+	return stepCost{Cost: c, packed: packed}
 }

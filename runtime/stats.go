@@ -49,20 +49,26 @@ func StatsOf(p *plan.Program, ins []*tensor.Tensor) (Stats, error) {
 	return st, nil
 }
 
+// cost is what a step must do at least, with every value as its type says.
 func (in *Instance) cost(si int) ir.Cost {
+	return in.costOf(si, func(v int) ir.Type { return in.Types[v] })
+}
+
+// costOf is cost with types of the caller's choice.
+func (in *Instance) costOf(si int, typeOf func(v int) ir.Type) ir.Cost {
 	step := in.Fn.Steps[si]
 	c := &ir.CostCtx{Attrs: step.Attrs}
 	for _, v := range step.In {
 		t := ir.Type{}
 		if v >= 0 {
-			t = in.Types[v]
+			t = typeOf(v)
 		}
 		c.Ins = append(c.Ins, t)
 	}
 	for _, v := range step.Out {
 		t := ir.Type{}
 		if v >= 0 {
-			t = in.Types[v]
+			t = typeOf(v)
 		}
 		c.Outs = append(c.Outs, t)
 	}

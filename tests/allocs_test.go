@@ -15,7 +15,7 @@ import (
 // TestNoAllocations: after the first run of a shape, a model whose steps all have kernels
 // allocates nothing, whatever the threads, when it writes into outputs it is given.
 func TestNoAllocations(t *testing.T) {
-	for _, name := range []string{"gpt2_ts17", "vit_ts17"} {
+	for _, name := range []string{"gpt2_ts17", "vit_ts17", "resnet_ts13", "convnext1x1_ts17"} {
 		t.Run(name, func(t *testing.T) {
 			ctx := context.Background()
 			base := filepath.Join("testdata/models/zoo", name)

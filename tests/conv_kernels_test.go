@@ -69,8 +69,10 @@ func (c *kernelNode) check(t *testing.T, tol float64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if ref := p.Main().Steps[0].Kernel == plan.KernelRef; ref != c.ref {
-		t.Errorf("%s: kernel %q", c.name, p.Main().Steps[0].Kernel)
+	for _, st := range p.Main().Steps {
+		if ref := st.Kernel == plan.KernelRef; ref && !c.ref {
+			t.Errorf("%s: kernel %q of %s", c.name, st.Kernel, st.Op)
+		}
 	}
 	for _, level := range isa.Levels()[:3] {
 		t.Setenv(isa.Env, level)
@@ -137,6 +139,16 @@ func convShapes() []convShape {
 		{x: []int{1, 6, 8, 9}, w: []int{6, 1, 3, 3}, group: 6, dilations: []int64{2, 2}},
 		{x: []int{1, 5, 70}, w: []int{5, 1, 3}, group: 5, pads: []int64{1, 1}},
 		{x: []int{1, 3, 4, 5, 6}, w: []int{3, 1, 2, 2, 2}, group: 3, pads: []int64{1, 0, 1, 0, 1, 1}},
+		// several panels of channels, whole, half and cut, with tiles of every height
+		{x: []int{1, 20, 5, 23}, w: []int{100, 20, 3, 3}, pads: []int64{1, 1, 1, 1}, bias: true, residual: true, activated: true},
+		{x: []int{2, 9, 6, 6}, w: []int{70, 9, 1, 1}, bias: true, activated: true},
+		{x: []int{1, 33, 1, 7}, w: []int{144, 33, 1, 3}, residual: true},
+		{x: []int{1, 3, 19, 21}, w: []int{64, 3, 2, 2}, strides: []int64{2, 2}, activated: true},
+		// so many weights that threads share the channels out
+		{x: []int{1, 140, 6, 5}, w: []int{530, 140, 2, 2}, pads: []int64{1, 0, 0, 1}, bias: true, residual: true, activated: true},
+		// groups of some channels
+		{x: []int{1, 40, 6, 7}, w: []int{160, 10, 3, 3}, group: 4, pads: []int64{1, 1, 1, 1}, bias: true, residual: true, activated: true},
+		{x: []int{1, 24, 9, 9}, w: []int{24, 8, 3, 3}, group: 3, strides: []int64{2, 2}},
 		// nothing, and single elements
 		{x: []int{0, 3, 9, 9}, w: []int{5, 3, 3, 3}, bias: true},
 		{x: []int{1, 3, 1, 1}, w: []int{5, 3, 1, 1}, bias: true},
@@ -164,7 +176,7 @@ func (s convShape) node(seed uint64) *kernelNode {
 	c.op = "moec::Conv"
 	act := ops.ActNone
 	if s.activated {
-		act = []ops.Activation{ops.ActReLU, ops.ActSiLU}[seed%2]
+		act = []ops.Activation{ops.ActReLU, ops.ActSiLU, ops.ActReLU6, ops.ActHardSwish}[seed%4]
 	}
 	c.attrs = ops.FuseConv(a, act)
 	if s.residual {
@@ -186,6 +198,42 @@ func (s convShape) node(seed uint64) *kernelNode {
 func TestConvKernels(t *testing.T) {
 	for i, s := range convShapes() {
 		s.node(uint64(i)).check(t, 1e-5)
+		// Weights that are no constant meet the image in the order it has.
+		c := s.node(uint64(i))
+		c.inputs = append(c.inputs, 1)
+		c.name += " given"
+		c.check(t, 1e-5)
+	}
+}
+
+// TestPoolsWithChannelsLast: windows inside, across the borders and outside of the image,
+// channels that fill vectors and that do not.
+func TestPoolsWithChannelsLast(t *testing.T) {
+	d := newDrawer(5)
+	for _, c := range []int{1, 3, 16, 40, 67, 300} {
+		x := d.normal(2, 9, 13, c)
+		for i, v := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), math.Copysign(0, -1)} {
+			tensor.Data[float32](x)[i*17] = float32(v)
+		}
+		for _, a := range []ops.FusedPoolAttrs{
+			{Kind: ops.PoolMax, KernelShape: []int64{3, 3}, Strides: []int64{2, 2}, Pads: []int64{1, 1, 1, 1}},
+			{Kind: ops.PoolMax, KernelShape: []int64{2, 4}, Dilations: []int64{3, 2}, CeilMode: true, Strides: []int64{2, 3}},
+			{Kind: ops.PoolMax, KernelShape: []int64{5, 5}, AutoPad: "SAME_LOWER"},
+			{Kind: ops.PoolAverage, KernelShape: []int64{3, 2}, Strides: []int64{2, 3}, Pads: []int64{1, 0, 2, 1}},
+			{Kind: ops.PoolAverage, KernelShape: []int64{3, 2}, Pads: []int64{1, 0, 2, 1}, CountIncludePad: true},
+			{Kind: ops.PoolGlobal},
+		} {
+			if a.AutoPad == "" {
+				a.AutoPad = "NOTSET"
+			}
+			n := &kernelNode{name: fmt.Sprintf("pool %v %+v", x.Shape(), a), op: "moec::Pool", attrs: &a, ins: []*tensor.Tensor{x}, inputs: []int{0}, outs: 1}
+			n.check(t, 2e-6)
+		}
+	}
+	for _, shape := range [][]int{{2, 150, 5}, {1, 3, 4, 5, 6}, {0, 3, 3, 4}, {1, 40, 40, 17}} {
+		a := &ops.FusedPoolAttrs{Kind: ops.PoolGlobal, AutoPad: "NOTSET"}
+		n := &kernelNode{name: fmt.Sprintf("mean %v", shape), op: "moec::Pool", attrs: a, ins: []*tensor.Tensor{d.normal(shape...)}, inputs: []int{0}, outs: 1}
+		n.check(t, 2e-6)
 	}
 }
 

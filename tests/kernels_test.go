@@ -168,6 +168,10 @@ func elementCases() []elementCase {
 		add(elementCase{op: "Conv", attrs: &c.a, ins: []*tensor.Tensor{x, w, bias}, consts: []int{1, 2}, tol: 1e-5})
 		add(elementCase{op: "moec::Conv", attrs: ops.FuseConv(&c.a, ops.ActSiLU), ins: []*tensor.Tensor{x, w, bias}, consts: []int{1, 2}, tol: 1e-5})
 	}
+	for _, shape := range [][]int{{2, 3, 4, 5}, {1, 1, 2048}, {3, 7, 1100}, {2, 4}, {0, 3, 4}, {2, 3, 1}} {
+		c := shape[1]
+		add(elementCase{op: "InstanceNormalization", attrs: &ops.InstanceNormAttrs{Epsilon: 1e-3}, ins: []*tensor.Tensor{d.normal(shape...), d.normal(c), d.normal(c)}, tol: 1e-5})
+	}
 	return cases
 }
 

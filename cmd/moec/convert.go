@@ -30,7 +30,8 @@ func (a *app) convertCommand() *cobra.Command {
 		Short: "Turn the dense MLPs of a model into sparse ones",
 		Long: "convert replaces each dense two-layer MLP by a sparse form. It works from the weights alone: hidden\n" +
 			"units are clustered into experts by their first-layer weights, and an expert is chosen by the sum of its\n" +
-			"units' pre-activations. The receipt lists every MLP as rewritten or left, with the reason.",
+			"units' pre-activations. The receipt lists every MLP as rewritten or left, with the reason: an MLP whose\n" +
+			"experts would take longer than it does stays dense, unless --experts or --k ask for them.",
 		Example: "  moec convert dense.onnx -o sparse.onnx --to sigma-moe --keep 0.25\n" +
 			"  moec convert dense.onnx -o sparse.onnx --to topk --k 64 --json",
 		Args: exactArgs(1),
@@ -45,6 +46,8 @@ func (a *app) convertCommand() *cobra.Command {
 					return withFile(c.model, fmt.Errorf("%w: %s is %d, want at least 1 (--%s)", ir.ErrShape, name, n, f))
 				}
 			}
+			// Who gives the sizes wants them; sizes that follow --keep must pay.
+			c.opt.Faster = !cmd.Flags().Changed("experts") && !cmd.Flags().Changed("k")
 			return a.convert(cmd.Context(), c)
 		},
 	}

@@ -122,7 +122,38 @@ func (a *app) profile(ctx context.Context, p profileArgs) error {
 	}
 	ms := float64(total.Nanoseconds()) / 1e6 / float64(p.runs)
 	fmt.Fprintf(w, "%.3f\t100%%\t%s\ttotal\t\t%d steps\n", ms, shareOf(least, ms, roof != nil), len(order))
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if q, ok := roofError(took, roof, p.runs); ok {
+		fmt.Fprintf(a.out, "model: measured over roof, by time: a tenth below %.2f, half below %.2f, nine tenths below %.2f\n", q[0], q[1], q[2])
+	}
+	return nil
+}
+
+// roofError is how far the roof is from the truth as a model of time: of the ratios of
+// measured time to roof, the quantiles .1, .5 and .9, each step weighing its time.
+func roofError(took, roof map[*plan.Step]time.Duration, runs int) (q [3]float64, ok bool) {
+	type ratio struct{ value, weight float64 }
+	var all []ratio
+	total := 0.0
+	for st, d := range took {
+		if r := roof[st]; r > 0 && d > 0 {
+			all = append(all, ratio{float64(d) / float64(runs) / float64(r), float64(d)})
+			total += float64(d)
+		}
+	}
+	sort.Slice(all, func(i, j int) bool { return all[i].value < all[j].value })
+	for i, share := range []float64{.1, .5, .9} {
+		sum := 0.0
+		for _, r := range all {
+			if sum += r.weight; sum >= share*total {
+				q[i] = r.value
+				break
+			}
+		}
+	}
+	return q, len(all) > 0
 }
 
 // ofRoof is the predicted time of a step, and its share of the measured one.

@@ -20,7 +20,32 @@ func conv(_ *Selector, n *ir.Node) (Choice, bool) {
 	if !allF32(n) || !spatial(n) {
 		return Choice{}, false
 	}
+	if a, ok := n.Attrs.(*ops.FusedConvAttrs); ok && a.ChannelsLast {
+		return convLast(n, a)
+	}
 	return Choice{Kernel: "conv", Note: "windows packed as columns of a product, planes where depthwise"}, true
+}
+
+// convLast takes convolutions with channels last by constant weights, which are packed:
+// as panels of a product over taps and channels, or per tap where depthwise.
+func convLast(n *ir.Node, a *ops.FusedConvAttrs) (Choice, bool) {
+	w := n.Inputs[1]
+	if !w.IsConst() || w.Const.Len() == 0 || n.Inputs[0].Type.Rank() != w.Const.Rank() {
+		return Choice{}, false
+	}
+	shape := w.Const.Shape()
+	if shape[1] == 1 && int(a.Group) == shape[0] {
+		return Choice{Kernel: "conv_depthwise", Note: "channels as vectors", Pack: map[int]Packer{1: convTaps{}}}, true
+	}
+	return Choice{
+		Kernel: "conv_last", Note: "windows are rows of a product where they lie",
+		Pack: map[int]Packer{1: convPanels{groups: int(a.Group)}},
+	}, true
+}
+
+// poolLast takes f32 pools with channels last.
+func poolLast(_ *Selector, n *ir.Node) (Choice, bool) {
+	return Choice{Kernel: "pool_last"}, allF32(n) && spatial(n)
 }
 
 // pool takes f32 pools that give no indices.

@@ -42,6 +42,11 @@ func norm(_ *Selector, n *ir.Node) (Choice, bool) {
 	return Choice{Kernel: "norm"}, true
 }
 
+// instanceNorm takes f32 normalisation of each plane.
+func instanceNorm(_ *Selector, n *ir.Node) (Choice, bool) {
+	return Choice{Kernel: "instance_norm"}, allF32(n)
+}
+
 // softmax takes softmax over the last axis.
 func softmax(_ *Selector, n *ir.Node) (Choice, bool) {
 	a := n.Attrs.(*ops.SoftmaxAttrs)

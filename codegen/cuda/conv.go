@@ -61,6 +61,9 @@ func (l *Lowering) conv(n *ir.Node) (*Choice, error) {
 	a, ok := n.Attrs.(*ops.ConvAttrs)
 	if !ok {
 		f := n.Attrs.(*ops.FusedConvAttrs)
+		if f.ChannelsLast {
+			return nil, decline("channels last")
+		}
 		a, act = f.Conv(), f.Activation
 	}
 	x, w, y := n.Inputs[0], n.Inputs[1], n.Outputs[0]

@@ -305,7 +305,10 @@ func (l *Lowering) matmul(n *ir.Node) (*Choice, error) {
 		B: ptx.Matrix{DType: float, Row: cols, Col: ptx.N(1), Batch: strides(bd)},
 		C: ptx.Matrix{DType: float, Row: cols, Col: ptx.N(1), Batch: ptx.Contiguous(yd).Strides[:len(batch)]},
 	}
-	cuts := l.planner.GemmCuts(l.math, l.dims.estimate(ptx.Elems(batch)), l.dims.estimate(cols), l.dims.estimate(k))
+	var cuts []int
+	if float != tensor.F64 { // which has one kernel for all sizes
+		cuts = l.planner.GemmCuts(l.math, l.dims.estimate(ptx.Elems(batch)), l.dims.estimate(cols), l.dims.estimate(k))
+	}
 	return l.variants(m, cuts, func(pl ptx.Planner) (*Choice, error) {
 		g := g
 		note := l.tile(pl, &g, ptx.Elems(batch))

@@ -182,9 +182,15 @@ func (p *mmaPlan) execFloat(w *warp, _ uint32) {
 	}
 	for r := range n {
 		C, D := &acc[r], &w.r32[p.accSlot(p.d, r).idx]
+		half := p.ct == syntax.F16
 		for lane := range D {
 			row, col := p.cElem(lane, r)
-			p.accumulate(D, C, lane, r, dot(&a[row&15], &b[col&7], p.k))
+			sum := dot(&a[row&15], &b[col&7], p.k)
+			if half {
+				p.accumulate(D, C, lane, r, sum)
+				continue
+			}
+			D[lane] = nan(sum + f32(C[lane]))
 		}
 	}
 }

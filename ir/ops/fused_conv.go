@@ -17,6 +17,8 @@ type FusedConvAttrs struct {
 	Pads        []int64    `attr:"pads"`
 	Strides     []int64    `attr:"strides"`
 	Activation  Activation `attr:"activation"` // ActReLU, ...; empty for none
+	// ChannelsLast: x, the residual and y are [N,spatial...,C]; the weights are not.
+	ChannelsLast bool `attr:"channels_last"`
 }
 
 // Conv are the attributes of the convolution alone.
@@ -37,7 +39,8 @@ func FuseConv(a *ConvAttrs, activation Activation) *FusedConvAttrs {
 //	y = activation(conv(x, w) + bias + residual)
 //
 // Inputs: x [N,C,...], w [M,C/group,...], bias [M], optional, as Conv takes them;
-// residual, optional, of y's shape. All of one float type.
+// residual, optional, of y's shape. All of one float type. With channels_last the channels
+// of x, residual and y come last.
 func fusedConvOp() *ir.Op {
 	conv := convOps()[0]
 	return &ir.Op{
@@ -55,11 +58,17 @@ func inferFusedConv(c *ir.InferCtx, conv *ir.Op) error {
 	if err := checkActivation(a.Activation); err != nil {
 		return err
 	}
-	inner := &ir.InferCtx{Attrs: a.Conv(), Ins: c.Ins[:min(3, len(c.Ins))], Outs: make([]ir.Type, 1)}
+	inner := &ir.InferCtx{Attrs: a.Conv(), Ins: slices.Clone(c.Ins[:min(3, len(c.Ins))]), Outs: make([]ir.Type, 1)}
+	if x := c.In(0); a.ChannelsLast && x.Ranked && len(x.Shape) > 2 {
+		inner.Ins[0].Shape = channelsFirst(x.Shape)
+	}
 	if err := conv.Infer(inner); err != nil {
 		return err
 	}
 	y, r := inner.Outs[0], c.In(3)
+	if a.ChannelsLast && y.Ranked {
+		y.Shape = channelsLast(y.Shape)
+	}
 	if r.DType != tensor.Invalid && r.DType != y.DType {
 		return fmt.Errorf("%w: residual is %s, x is %s", ir.ErrType, r.DType, y.DType)
 	}
@@ -84,11 +93,20 @@ func evalFusedConv(c *ir.EvalCtx, conv *ir.Op) error {
 		return checkActivation(a.Activation)
 	}
 	inner := &ir.EvalCtx{
-		Context: c.Context, Attrs: a.Conv(), Ins: c.Ins[:min(3, len(c.Ins))],
+		Context: c.Context, Attrs: a.Conv(), Ins: slices.Clone(c.Ins[:min(3, len(c.Ins))]),
 		Outs: make([]*tensor.Tensor, 1), Want: []bool{true}, MaxElems: c.MaxElems,
+	}
+	if a.ChannelsLast {
+		var err error
+		if inner.Ins[0], err = toChannelsFirst(c.In(0)); err != nil {
+			return err
+		}
 	}
 	if err := conv.Eval(inner); err != nil {
 		return err
+	}
+	if a.ChannelsLast {
+		inner.Outs[0] = toChannelsLast(inner.Outs[0])
 	}
 	shape := inner.Outs[0].Shape()
 	y, err := inner.Outs[0].Float64s()
@@ -122,7 +140,18 @@ func expandFusedConv(g *ir.Graph, n *ir.Node) ([]*ir.Value, error) {
 			attrs = append(attrs, name, v)
 		}
 	}
-	y := e.op("Conv", n.Inputs[:min(3, len(n.Inputs))], attrs...)
+	ins := slices.Clone(n.Inputs[:min(3, len(n.Inputs))])
+	rank := n.Inputs[0].Type.Rank()
+	if a.ChannelsLast {
+		if rank < 3 {
+			return nil, fmt.Errorf("%w: the rank of an image with its channels last is not known", ir.ErrShape)
+		}
+		ins[0] = e.op("Transpose", ins[:1], "perm", channelsFirst(counting(rank)))
+	}
+	y := e.op("Conv", ins, attrs...)
+	if a.ChannelsLast {
+		y = e.op("Transpose", []*ir.Value{y}, "perm", channelsLast(counting(rank)))
+	}
 	if len(n.Inputs) > 3 && n.Inputs[3] != nil {
 		y = e.op("Add", []*ir.Value{y, n.Inputs[3]})
 	}

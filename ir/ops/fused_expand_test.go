@@ -59,6 +59,18 @@ func TestFusedOpsExpandToWhatTheyMean(t *testing.T) {
 		"conv": `graph(x: f32[1,2,5,5], w: f32[4,1,3,3], b: f32[4], r: f32[1,4,3,3]) {
   y = moec::Conv(x, w, b, r) {group=2, strides=[2,2], pads=[1,1,1,1], activation="relu"}
   return y }`,
+		"conv channels last": `graph(x: f32[1,5,5,2], w: f32[4,1,3,3], b: f32[4], r: f32[1,3,3,4]) {
+  y = moec::Conv(x, w, b, r) {group=2, strides=[2,2], pads=[1,1,1,1], activation="relu", channels_last=true}
+  return y }`,
+		"max pool": `graph(x: f32[2,5,6,3]) {
+  y = moec::Pool(x) {kind="max", kernel_shape=[3,2], strides=[2,1], pads=[1,0,1,1]}
+  return y }`,
+		"average pool": `graph(x: f32[2,5,3]) {
+  y = moec::Pool(x) {kind="average", kernel_shape=[3], pads=[1,1], count_include_pad=true}
+  return y }`,
+		"global pool": `graph(x: f32[2,5,6,3]) {
+  y = moec::Pool(x) {kind="global"}
+  return y }`,
 	}
 	for _, act := range []string{"relu", "relu2", "relu6", "gelu", "gelu-tanh", "quick-gelu", "silu", "sigmoid", "tanh", "hardswish"} {
 		cases["linear "+act] = `graph(x: f32[2,3,4], w: f32[4,5], b: f32[5], r: f32[2,3,5]) {

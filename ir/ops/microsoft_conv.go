@@ -74,6 +74,37 @@ func channelsLast[E any](s []E) []E {
 	return append(out, s[1])
 }
 
+// counting is 0, 1, ... n-1: channelsFirst and channelsLast make permutations of it.
+func counting(n int) []int64 {
+	out := make([]int64, n)
+	for i := range out {
+		out[i] = int64(i)
+	}
+	return out
+}
+
+// toChannelsFirst moves the last axis of a float image to the second place.
+func toChannelsFirst(x *tensor.Tensor) (*tensor.Tensor, error) {
+	if err := tensorRank("the input", x, 3, -1); err != nil {
+		return nil, err
+	}
+	if !x.DType().IsFloat() {
+		return nil, fmt.Errorf("%w: %s", ir.ErrType, x)
+	}
+	shape := x.Shape()
+	y := tensor.New(x.DType(), channelsFirst(shape)...)
+	swapChannels(y, x, shape[0], tensor.NumElems(shape[1:len(shape)-1]), shape[len(shape)-1])
+	return y, nil
+}
+
+// toChannelsLast moves the second axis of an image of rank 3 or more to the end.
+func toChannelsLast(x *tensor.Tensor) *tensor.Tensor {
+	shape := x.Shape()
+	y := tensor.New(x.DType(), channelsLast(shape)...)
+	swapChannels(y, x, shape[0], shape[1], tensor.NumElems(shape[2:]))
+	return y
+}
+
 // convEval runs the Eval of Conv on other inputs and returns its output.
 func convEval(c *ir.EvalCtx, a *ConvAttrs, ins ...*tensor.Tensor) (*tensor.Tensor, error) {
 	inner := &ir.EvalCtx{Context: c.Context, Attrs: a, Ins: ins, Outs: make([]*tensor.Tensor, 1), Want: []bool{true}, MaxElems: c.MaxElems}
@@ -140,14 +171,10 @@ func evalNhwcConv(c *ir.EvalCtx) error {
 		return err
 	}
 	x := c.In(0)
-	if err := tensorRank("the input", x, 3, -1); err != nil {
+	first, err := toChannelsFirst(x)
+	if err != nil {
 		return err
 	}
-	if !x.DType().IsFloat() {
-		return fmt.Errorf("%w: %s", ir.ErrType, x)
-	}
-	first := tensor.New(x.DType(), channelsFirst(x.Shape())...)
-	swapChannels(first, x, x.Shape()[0], tensor.NumElems(x.Shape()[1:x.Rank()-1]), x.Shape()[x.Rank()-1])
 	y, err := convEval(c, c.Attrs.(*ConvAttrs), first, c.In(1), c.In(2))
 	if err != nil {
 		return err

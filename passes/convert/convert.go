@@ -33,6 +33,9 @@ type Options struct {
 	Keep    float64 // share of the hidden units kept where K is 0; 0 is 0.25
 	Exclude []string
 	Seed    uint64
+	// Faster leaves an MLP dense whose experts would take longer than it does; the receipt
+	// says by how much. It concerns sigma-moe.
+	Faster bool
 	// Eval measures errors; nil leaves them out of the receipt.
 	Eval passes.Evaluator
 }
@@ -196,8 +199,13 @@ func (c *conversion) plan(g *ir.Graph) error {
 			if err != nil {
 				return ir.NodeError(n, err)
 			}
-			p.g, p.n, p.at = g, n, len(c.r.MLPs)
-			c.plans = append(c.plans, p)
+			if c.o.Faster && c.o.To == ToSigmaMoE {
+				reason = whySlower(n, p)
+			}
+			if reason == "" {
+				p.g, p.n, p.at = g, n, len(c.r.MLPs)
+				c.plans = append(c.plans, p)
+			}
 		}
 		e.Reason = reason
 		c.r.MLPs = append(c.r.MLPs, e)

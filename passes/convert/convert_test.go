@@ -101,6 +101,31 @@ func TestNothingDroppedIsTheDenseModel(t *testing.T) {
 	}
 }
 
+// An MLP stays dense where its experts would take longer, and only when that is asked for.
+func TestSlowerStaysDense(t *testing.T) {
+	for _, c := range []struct {
+		o         Options
+		rewritten bool
+	}{
+		{Options{To: ToSigmaMoE, Keep: 1}, true},
+		{Options{To: ToSigmaMoE, Keep: 1, Faster: true}, false},
+		{Options{To: ToTopK, Keep: 1, Faster: true}, true},
+		{Options{To: ToSigmaMoE, Experts: 2, K: 1, Faster: true}, true},
+	} {
+		g := parse(t)
+		r, err := Run(context.Background(), g, c.o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m := r.MLPs[0]; (m.Action == "rewritten") != c.rewritten || !c.rewritten && !strings.Contains(m.Reason, "times as long") {
+			t.Errorf("%+v: %+v", c.o, m)
+		}
+		if err := ir.Verify(g); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestReceiptSaysWhatBecameOfEachMLP(t *testing.T) {
 	for _, c := range []struct {
 		o    Options

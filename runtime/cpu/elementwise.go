@@ -3,6 +3,7 @@ package cpu
 import (
 	"math"
 
+	"github.com/seed-c851cfd2/moec/ir"
 	"github.com/seed-c851cfd2/moec/ir/ops"
 	"github.com/seed-c851cfd2/moec/ir/tensor"
 	"github.com/seed-c851cfd2/moec/runtime/cpu/act"
@@ -58,6 +59,30 @@ func unaryOps(b *Binding) func(out, x []float32) {
 			return vector(act.GeluTanh)
 		}
 		return vector(act.Gelu)
+	case "HardSwish":
+		return vector(act.HardSwish)
+	case "Swish":
+		if floatAttr(b, "alpha") != 1 {
+			return nil
+		}
+		return vector(act.Silu)
+	case "HardSigmoid":
+		alpha, beta := floatAttr(b, "alpha"), floatAttr(b, "beta")
+		return func(out, x []float32) {
+			for i, v := range x {
+				out[i] = min(max(alpha*v+beta, 0), 1)
+			}
+		}
+	case "LeakyRelu":
+		alpha := floatAttr(b, "alpha")
+		return func(out, x []float32) {
+			for i, v := range x {
+				if v < 0 {
+					v *= alpha
+				}
+				out[i] = v
+			}
+		}
 	case "Neg":
 		return func(out, x []float32) {
 			for i, v := range x {
@@ -80,6 +105,16 @@ func unaryOps(b *Binding) func(out, x []float32) {
 			out[i] = float32(f(float64(v)))
 		}
 	}
+}
+
+// floatAttr is an attribute of b's step, 0 when it has none of that name.
+func floatAttr(b *Binding, name string) float32 {
+	for _, a := range ir.AttrsOf(b.Step.Attrs) {
+		if v, ok := a.Value.(float32); ok && a.Name == name {
+			return v
+		}
+	}
+	return 0
 }
 
 func bindUnary(b *Binding) (Bound, error) {

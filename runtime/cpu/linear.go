@@ -112,6 +112,10 @@ func activation(a ops.Activation) (act.Kind, error) {
 		return act.Sigmoid, nil
 	case ops.ActTanh:
 		return act.Tanh, nil
+	case ops.ActReLU6:
+		return act.Relu6, nil
+	case ops.ActHardSwish:
+		return act.HardSwish, nil
 	}
 	return 0, fmt.Errorf("no kernel for activation %q", a)
 }

@@ -99,7 +99,7 @@ func bindStrided[T any](b *Binding, strides []int, off int) (Bound, error) {
 	last := len(dims) - 1
 	t := &stridedTask[T]{rows: b.Device.rows, outer: dims[:last], strides: strides[:last], n: dims[last], step: strides[last], off: off}
 	along := slices.Index(strides, 1)
-	if along >= 0 && along < last && dims[along] >= 8 && t.n >= 8 && t.step > 0 && sizeOf(b.Ins[0].DType) == 4 {
+	if along >= 0 && along < last && dims[along] >= 8 && t.n >= 2 && t.step > 0 && sizeOf(b.Ins[0].DType) == 4 {
 		out := tensor.Strides(dims)
 		t.m, t.pitch = dims[along], out[along]
 		t.outer, t.strides = slices.Delete(slices.Clone(dims[:last]), along, along+1), slices.Delete(slices.Clone(strides[:last]), along, along+1)

@@ -5,8 +5,9 @@
     go build -o moec ./cmd/moec
     python3 tests/bench/peers.py MODEL.onnx [--shapes 1x16,8x128] [--threads 1,2] [--rounds 5] [--moec ./moec]
 
-Every engine runs the same file on the same inputs: token ids below the vocabulary, a
-mask of ones, types of zeros. In each round each engine runs for --seconds, one after the
+Every engine runs the same file on the same inputs, all of the shape given: floats are
+normal (images: --shapes 1x3x224x224 --precisions f32), whole numbers are token ids below
+the vocabulary, a mask of ones, types of zeros. In each round each engine runs for --seconds, one after the
 other, so that all see the same machine; ratios are of medians over rounds of each round's
 minimum. Numbers of one machine are no numbers of another: only ratios of one run count.
 """
@@ -39,7 +40,9 @@ def inputs(shape):
     rng = np.random.default_rng(0)
     feeds = {}
     for i in ort.InferenceSession(args.model, providers=["CPUExecutionProvider"]).get_inputs():
-        if "mask" in i.name:
+        if i.type == "tensor(float)":
+            feeds[i.name] = rng.standard_normal(shape, np.float32)
+        elif "mask" in i.name:
             feeds[i.name] = np.ones(shape, np.int64)
         elif "type" in i.name:
             feeds[i.name] = np.zeros(shape, np.int64)

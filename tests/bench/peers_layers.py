@@ -15,7 +15,7 @@ Every engine sees the same weights and the same tokens. A round runs each engine
 over the rounds of each round's minimum, and the least time of all. The ratio is the best
 peer's time over moec's (above 1: moec is faster). "roof" is the least time that the machine
 allows, max(FLOPs / peak, touched weight bytes / bandwidth of memory as large), both measured
-by `moec bench` in the same rounds, over moec's least time. Outputs are held to float64
+by `moec bench` in the same rounds, over moec's median time. Outputs are held to float64
 within TOLERANCE before anything is timed. Only ratios of one run count.
 """
 import argparse, json, logging, os, shutil, statistics, subprocess, sys, tempfile, time
@@ -163,8 +163,8 @@ class Moec:
         return r["min_ms"]
 
     def roof(self, layer, precision):
-        """The least time in ms by the best peaks of the rounds."""
-        peak, read = (max(p[key] for p in self.peaks) for key in ("packed_gflops", "read_gbps"))
+        """The least time in ms by the median peaks of the rounds."""
+        peak, read = (statistics.median(p[key] for p in self.peaks) for key in ("packed_gflops", "read_gbps"))
         size = {"f32": 4, "bf16": 2, "int8": 1}[precision]
         return max(layer.flops(len(self.x)) / peak, layer.touched(self.x) * size / read) / 1e6
 
@@ -366,7 +366,7 @@ def compare(kind, d, n, threads, precision):
     roof = ours.roof(layer, precision)
     ratio, ratio_min = (v[best] / v["moec"] if best else float("nan") for v in (med, least))
     print(f"{kind:>5} {d:>5} {n:>4} {threads:>3} {precision:>4}  {med['moec']:9.4f} {least['moec']:9.4f}  {med[best] if best else float('nan'):9.4f}"
-          f"  {ratio:6.2f} {ratio_min:6.2f}  {100 * roof / least['moec']:4.0f} %  {best or '-'}", flush=True)
+          f"  {ratio:6.2f} {ratio_min:6.2f}  {100 * roof / med['moec']:4.0f} %  {best or '-'}", flush=True)
     if args.all:
         for name in others:
             print(f"{'':>25} {name}: {med[name]:.4f} ms, least {least[name]:.4f}", flush=True)

@@ -3,9 +3,9 @@
 // The assembly approximates: the functions of a Kernels value are within the
 // bounds below of the exact values, over all finite inputs, and pass NaN through.
 //
-//	Sigmoid       2e-7 absolute
-//	Tanh          3e-7 relative
-//	Silu, Gelu*   5e-7 * max(1, |x|) absolute
+//	Sigmoid                 2e-7 absolute
+//	Tanh                    3e-7 relative
+//	Silu, Gelu*, HardSwish  5e-7 * max(1, |x|) absolute
 package act
 
 import (
@@ -27,9 +27,11 @@ const (
 	Silu     // x*sigmoid(x)
 	Sigmoid
 	Tanh
+	Relu6     // x held to 0..6
+	HardSwish // x times x/6+1/2 held to 0..1
 )
 
-var names = [...]string{"identity", "relu", "gelu", "gelu_tanh", "silu", "sigmoid", "tanh"}
+var names = [...]string{"identity", "relu", "gelu", "gelu_tanh", "silu", "sigmoid", "tanh", "relu6", "hardswish"}
 
 // String names k in lower case.
 func (k Kind) String() string {
@@ -67,6 +69,17 @@ func (k Kind) Exact(x float64) float64 {
 		return 1 / (1 + math.Exp(-x))
 	case Tanh:
 		return math.Tanh(x)
+	case Relu6:
+		if x > 6 {
+			return 6
+		}
+		return Relu.Exact(x)
+	case HardSwish:
+		t := x/6 + 0.5
+		if t > 1 {
+			t = 1
+		}
+		return x * Relu.Exact(t)
 	}
 	return x
 }

@@ -26,6 +26,10 @@ func (ks *Kernels) vector(k Kind, x []float32, gate float32) bool {
 			sigmoidZ(p, n, gate)
 		case Tanh:
 			tanhZ(p, n, gate)
+		case Relu6:
+			relu6Z(p, n, gate)
+		case HardSwish:
+			hardSwishZ(p, n, gate)
 		default:
 			return false
 		}
@@ -46,6 +50,10 @@ func (ks *Kernels) vector(k Kind, x []float32, gate float32) bool {
 			sigmoidY(p, n, gate, mask)
 		case Tanh:
 			tanhY(p, n, gate, mask)
+		case Relu6:
+			relu6Y(p, n, gate, mask)
+		case HardSwish:
+			hardSwishY(p, n, gate, mask)
 		default:
 			return false
 		}
@@ -169,3 +177,15 @@ func axpyZ(x *float32, n int, y *float32, a float32)
 
 //go:noescape
 func axpyY(x *float32, n int, y *float32, a float32, mask *int32)
+
+//go:noescape
+func relu6Z(x *float32, n int, gate float32)
+
+//go:noescape
+func relu6Y(x *float32, n int, gate float32, mask *int32)
+
+//go:noescape
+func hardSwishZ(x *float32, n int, gate float32)
+
+//go:noescape
+func hardSwishY(x *float32, n int, gate float32, mask *int32)

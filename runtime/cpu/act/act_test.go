@@ -19,7 +19,7 @@ func variants() map[string]*Kernels {
 	return all
 }
 
-var kinds = []Kind{Identity, Relu, Gelu, GeluTanh, Silu, Sigmoid, Tanh}
+var kinds = []Kind{Identity, Relu, Gelu, GeluTanh, Silu, Sigmoid, Tanh, Relu6, HardSwish}
 
 // limit is the documented bound.
 func limit(k Kind, x float64) float64 {
@@ -28,7 +28,7 @@ func limit(k Kind, x float64) float64 {
 		return 2e-7
 	case Tanh:
 		return 2e-7
-	case Identity, Relu:
+	case Identity, Relu, Relu6:
 		return 0
 	}
 	return 5e-7 * math.Max(1, math.Abs(x))

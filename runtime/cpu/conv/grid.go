@@ -1,5 +1,9 @@
-// Package conv convolves and pools f32 images [N, C, spatial...] of up to three spatial
-// axes.
+// Package conv convolves and pools f32 images of up to three spatial axes.
+//
+// Programs keep channels last, [N, spatial..., C], where the compiler could move them
+// there: Last is a product of pixels where they lie by packed weights, Windows goes over
+// the channels as vectors. What follows is for images [N, C, spatial...], which remain
+// where weights are computed, groups are of few channels or windows reach far.
 //
 // A convolution is a product per image and group: the weights [M, C*taps] as they are
 // stored, times the input's windows as columns, into rows of the output's own order. So

@@ -84,3 +84,50 @@ func (k *Kernels) splitVector(a, b, x []float32) int {
 	splitY(&a[0], &b[0], &x[0], n)
 	return n
 }
+
+func (k *Kernels) foldVector(kind Kind, y []float32, c int, x []float32, step int, off []int, w []float32, woff []int, bias []float32, start float32) bool {
+	f := k.gemm.Features()
+	if !f.AVX2 && !f.AVX512 {
+		return false
+	}
+	n := len(y) / c
+	reachWindows(c, n, x, step, off, w, woff, bias)
+	xp, wp, bp := unsafe.SliceData(x), unsafe.SliceData(w), unsafe.SliceData(bias)
+	op, wo := unsafe.SliceData(off), unsafe.SliceData(woff)
+	if bias == nil {
+		bp = nil
+	}
+	run := weighWindowsY
+	switch {
+	case kind == Max && f.AVX512:
+		run = maxWindowsZ
+	case kind == Max:
+		run = maxWindowsY
+	case kind == Average && f.AVX512:
+		run = addWindowsZ
+	case kind == Average:
+		run = addWindowsY
+	case f.AVX512:
+		run = weighWindowsZ
+	}
+	run(&y[0], n, 4*c, xp, 4*step, op, len(off), wp, wo, bp, start, 4*c, &lanes[8])
+	return true
+}
+
+//go:noescape
+func weighWindowsZ(y *float32, n, bytes int, x *float32, xstep int, off *int, taps int, w *float32, woff *int, bias *float32, start float32, ystep int, mask *int32)
+
+//go:noescape
+func weighWindowsY(y *float32, n, bytes int, x *float32, xstep int, off *int, taps int, w *float32, woff *int, bias *float32, start float32, ystep int, mask *int32)
+
+//go:noescape
+func addWindowsZ(y *float32, n, bytes int, x *float32, xstep int, off *int, taps int, w *float32, woff *int, bias *float32, start float32, ystep int, mask *int32)
+
+//go:noescape
+func addWindowsY(y *float32, n, bytes int, x *float32, xstep int, off *int, taps int, w *float32, woff *int, bias *float32, start float32, ystep int, mask *int32)
+
+//go:noescape
+func maxWindowsZ(y *float32, n, bytes int, x *float32, xstep int, off *int, taps int, w *float32, woff *int, bias *float32, start float32, ystep int, mask *int32)
+
+//go:noescape
+func maxWindowsY(y *float32, n, bytes int, x *float32, xstep int, off *int, taps int, w *float32, woff *int, bias *float32, start float32, ystep int, mask *int32)

@@ -11,3 +11,7 @@ func (k *Kernels) gatherVector(y []float32, stride int, x []float32, off []int, 
 }
 
 func (k *Kernels) splitVector(a, b, x []float32) int { return 0 }
+
+func (k *Kernels) foldVector(kind Kind, y []float32, c int, x []float32, step int, off []int, w []float32, woff []int, bias []float32, start float32) bool {
+	return false
+}

@@ -43,8 +43,9 @@ const (
 	// on average: eight tiles, so that the weights' first load is a small part (48 measured
 	// 2 % slower, 24 6 %).
 	expertRows = 96
-	// maxTokens bounds the tokens of a task: 384 rows of 1024 outputs are 1.5 MB.
-	maxTokens = 384
+	// maxTokens bounds the tokens of a task. Reading experts once weighs more than outputs
+	// that leave L2: 384 took 1.37 times as long for 512 tokens of 64 experts, d 2048.
+	maxTokens = 1024
 	// fewRows is the number of rows per expert and worker below which the weights'
 	// traffic is the limit, so that tasks own experts and columns instead.
 	fewRows = 8

@@ -42,6 +42,8 @@ const (
 
 // amxTile is the argument of the tile kernels: rows of A times consecutive panels of B
 // into rows of C.
+//
+//lint:file-ignore U1000 some fields are the kernels' alone
 type amxTile struct {
 	cfg     [64]byte                        // shapes of the tiles for whole k tiles
 	cfgTail [64]byte                        // and for the rest of k

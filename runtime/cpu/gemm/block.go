@@ -47,6 +47,9 @@ const (
 	// fetches it into L2, in bytes. So eight rows at d 1024 take 1.07 times as long as one,
 	// before 1.5 times; half and double the distance measured alike.
 	streamAhead = 3072
+	// streamFrom is the size of B in bytes below which it is taken to be in L2 already,
+	// where the block before has fetched it.
+	streamFrom = 64 << 10
 )
 
 // Run computes b. It panics if a range is outside of its slice.
@@ -170,7 +173,7 @@ func (k *Kernels) chunk(b *Block, n0, n1, a0, s0, s1, last int, next uintptr) {
 			t.flags &^= stream
 			t.ahead = t.bp
 			switch {
-			case i == 0 && per == maxRows && rows > 6:
+			case i == 0 && per == maxRows && rows > 6 && panels*int(t.bp) >= streamFrom:
 				t.flags |= stream
 				t.ahead = streamAhead
 			case next != 0 && (blocks > 1 || panels == 1):

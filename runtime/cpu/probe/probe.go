@@ -11,6 +11,7 @@ import (
 
 	"github.com/seed-c851cfd2/moec/codegen/plan/layout"
 	"github.com/seed-c851cfd2/moec/runtime/cpu/isa"
+	"github.com/seed-c851cfd2/moec/runtime/hugepage"
 )
 
 // Rate is what several short runs gave. Best is the machine undisturbed; on a
@@ -29,13 +30,15 @@ func Peak(f isa.Features, p layout.Precision, threads int, d time.Duration) Rate
 }
 
 // Read measures the rate of reading size bytes (rounded up to 4 KB) again and
-// again, in GB/s over all threads, each with memory of its own.
+// again, in GB/s over all threads, each with memory of its own, in huge pages where the
+// system has them.
 func Read(f isa.Features, size, threads int, d time.Duration) Rate {
 	size = (max(size, 1) + 4095) &^ 4095
 	loop := readLoop(f)
 	bufs := make([][]uint64, threads)
 	for i := range bufs {
-		bufs[i] = make([]uint64, size/8)
+		b := hugepage.Bytes(size)
+		bufs[i] = unsafe.Slice((*uint64)(unsafe.Pointer(unsafe.SliceData(b))), size/8)
 		for j := range bufs[i] {
 			bufs[i][j] = uint64(j) // touches every page, and no page twice the same
 		}

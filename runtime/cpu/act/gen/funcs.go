@@ -53,6 +53,22 @@ func (v *vec) recip() {
 // relu keeps NaN, and -0 as it is.
 func (v *vec) relu() { v.clampLow(0, 0, 0) }
 
+// relu6 is relu held to 6.
+func (v *vec) relu6() {
+	v.relu()
+	v.clampHigh(6, 0, 0)
+}
+
+// hardSwish is x times a straight line held to 0..1.
+func (v *vec) hardSwish() {
+	v.load(1.0/6, 1)
+	v.load(0.5, 2)
+	v.op("VFMADD213PS", 2, 0, 1)
+	v.clampLow(0, 1, 1)
+	v.clampHigh(1, 1, 1)
+	v.op("VMULPS", 1, 0, 0)
+}
+
 // sigmoid sets reg 1 to 1/(1+e^(-reg 1)).
 func (v *vec) sigmoid() {
 	v.clampHigh(87, 1, 1)

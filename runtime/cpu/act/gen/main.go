@@ -25,6 +25,8 @@ func main() {
 		v.apply("silu", v.silu)
 		v.apply("sigmoid", v.sigmoidX)
 		v.apply("tanh", v.tanh)
+		v.apply("relu6", v.relu6)
+		v.apply("hardSwish", v.hardSwish)
 		v.apply("exp", v.expX)
 		v.binary("add", "VADDPS")
 		v.binary("mul", "VMULPS")

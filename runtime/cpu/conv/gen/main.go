@@ -14,8 +14,23 @@ func main() {
 		v.taps("sumTaps", true)
 		v.taps("maxTaps", false)
 		v.gather()
+		v.windows("weighWindows", weigh)
+		v.windows("addWindows", total)
+		v.windows("maxWindows", greatest)
 	}
 	split(f)
+	p := asmgen.New("amd64", "go generate ./runtime/cpu/conv")
+	v := &vec{f: p, wide: true}
+	for rows := 1; rows <= maxRows; rows++ {
+		v.product(1, 1, rows)
+		v.product(1, 2, rows)
+	}
+	for rows := 1; rows <= maxRows/2; rows++ {
+		v.product(2, 2, rows)
+	}
+	if err := p.WriteFile("product_amd64.s"); err != nil {
+		log.Fatal(err)
+	}
 	if err := f.WriteFile("taps_amd64.s"); err != nil {
 		log.Fatal(err)
 	}
@@ -133,15 +148,7 @@ func (v *vec) block(vectors int, weigh, masked bool) {
 			fn.I("VFMADD231PS %s, %s, %s", v.r(x), v.r(regX), v.r(i))
 			continue
 		}
-		// VMAXPS gives its second source, the accumulator, where either is NaN.
-		fn.I("VMAXPS %s, %s, %s", v.r(i), v.r(x), v.r(i))
-		if v.wide {
-			fn.I("VCMPPS $3, %s, %s, K2", v.r(x), v.r(x))
-			fn.I("VMOVAPS %s, K2, %s", v.r(x), v.r(i))
-		} else {
-			fn.I("VCMPPS $3, %s, %s, %s", v.r(x), v.r(x), v.r(regNaN))
-			fn.I("VBLENDVPS %s, %s, %s, %s", v.r(regNaN), v.r(x), v.r(i), v.r(i))
-		}
+		v.maximum(x, regNaN, i)
 	}
 	fn.I("INCQ R11")
 	fn.I("CMPQ R11, R10")

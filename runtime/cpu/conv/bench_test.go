@@ -1,0 +1,107 @@
+package conv
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/seed-c851cfd2/moec/codegen/plan/layout"
+	"github.com/seed-c851cfd2/moec/runtime/cpu/act"
+	"github.com/seed-c851cfd2/moec/runtime/cpu/gemm"
+	"github.com/seed-c851cfd2/moec/runtime/cpu/isa"
+	"github.com/seed-c851cfd2/moec/runtime/cpu/pool"
+)
+
+func benchKernels(b *testing.B) *Kernels {
+	f, err := isa.FromEnv()
+	if err != nil {
+		b.Fatal(err)
+	}
+	return New(gemm.New(f))
+}
+
+// square is a square image and window.
+func square(in, kernel, stride, pad int) [3]Axis {
+	one := Axis{In: 1, Out: 1, Kernel: 1, Stride: 1, Dilation: 1}
+	side := Axis{In: in, Out: (in+2*pad-kernel)/stride + 1, Kernel: kernel, Stride: stride, Dilation: 1, Pad: pad}
+	return [3]Axis{one, side, side}
+}
+
+// BenchmarkLast: the convolutions of ResNets and MobileNets, one image, one thread.
+func BenchmarkLast(b *testing.B) {
+	for _, s := range []struct {
+		in, c, m, kernel, stride int
+		residual                 bool
+	}{
+		{224, 3, 64, 7, 2, false},
+		{56, 64, 64, 3, 1, false},
+		{28, 128, 128, 3, 1, false},
+		{14, 256, 256, 3, 1, false},
+		{7, 512, 512, 3, 1, false},
+		{56, 64, 128, 3, 2, false},
+		{224, 64, 64, 3, 1, false},
+		{56, 64, 256, 1, 1, false},
+		{56, 64, 256, 1, 1, true},
+		{56, 256, 64, 1, 1, false},
+		{14, 1024, 256, 1, 1, false},
+		{7, 512, 2048, 1, 1, false},
+		{56, 256, 512, 1, 2, false},
+		{112, 16, 64, 1, 1, false},
+		{56, 72, 24, 1, 1, false},
+		{14, 480, 112, 1, 1, false},
+	} {
+		b.Run(fmt.Sprintf("%dx%d-%d_%dx%d_s%d_%t", s.in, s.c, s.m, s.kernel, s.kernel, s.stride, s.residual), func(b *testing.B) {
+			axes := square(s.in, s.kernel, s.stride, s.kernel/2)
+			v := NewLast(benchKernels(b), 1, s.c, s.m, 1, axes, act.Relu)
+			k := s.c * s.kernel * s.kernel
+			w, err := layout.Pack(layout.F32, layout.RowMajor(make([]float32, k*s.m), k, s.m))
+			if err != nil {
+				b.Fatal(err)
+			}
+			v.X, v.Y, v.W, v.Bias = make([]float32, s.in*s.in*s.c), make([]float32, v.area*s.m), []*layout.Matrix{w}, make([]float32, s.m)
+			if s.residual {
+				v.Residual = make([]float32, len(v.Y))
+				for i := range v.Residual {
+					v.Residual[i] = 1
+				}
+			}
+			for i := range v.X {
+				v.X[i] = 1
+			}
+			r := pool.Serial{}
+			scratch := make([]float32, v.Scratch(1)+16)
+			b.ResetTimer()
+			for b.Loop() {
+				if err := v.Run(r, scratch); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(2*float64(v.Work())*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+		})
+	}
+}
+
+// BenchmarkWindows: depthwise convolutions, one image, one thread.
+func BenchmarkWindows(b *testing.B) {
+	for _, s := range []struct{ in, c, kernel, stride int }{
+		{112, 32, 3, 1},
+		{112, 96, 3, 2},
+		{56, 144, 3, 1},
+		{14, 480, 5, 1},
+		{56, 96, 7, 1},
+		{7, 768, 7, 1},
+	} {
+		b.Run(fmt.Sprintf("%dx%d_%dx%d_s%d", s.in, s.c, s.kernel, s.kernel, s.stride), func(b *testing.B) {
+			axes := square(s.in, s.kernel, s.stride, s.kernel/2)
+			v := NewWindows(benchKernels(b), Depthwise, 1, s.c, axes, act.Identity)
+			v.X, v.Y = make([]float32, s.in*s.in*s.c), make([]float32, axes[1].Out*axes[2].Out*s.c)
+			v.W, v.Bias = make([]float32, s.kernel*s.kernel*s.c), make([]float32, s.c)
+			v.Prepare(1)
+			for b.Loop() {
+				if err := v.Run(pool.Serial{}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(2*float64(v.Work())*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+		})
+	}
+}

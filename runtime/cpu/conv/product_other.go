@@ -1,0 +1,5 @@
+//go:build !amd64
+
+package conv
+
+func (k *Kernels) tiles(p *product) bool { return false }

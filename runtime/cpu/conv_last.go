@@ -1,0 +1,118 @@
+package cpu
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/seed-c851cfd2/moec/codegen/plan/layout"
+	"github.com/seed-c851cfd2/moec/ir/ops"
+	"github.com/seed-c851cfd2/moec/ir/tensor"
+	"github.com/seed-c851cfd2/moec/runtime/cpu/act"
+	"github.com/seed-c851cfd2/moec/runtime/cpu/conv"
+)
+
+// channelsFirst is the shape [N, C, spatial...] of an image [N, spatial..., C].
+func channelsFirst(x []int) []int {
+	out := []int{x[0], x[len(x)-1]}
+	return append(out, x[1:len(x)-1]...)
+}
+
+// lastConv is what the convolutions with channels last have in common.
+type lastConv struct {
+	n, c, m, groups int
+	axes            [3]conv.Axis
+	act             act.Kind
+}
+
+func newLastConv(b *Binding) (l lastConv, err error) {
+	a := b.Step.Attrs.(*ops.FusedConvAttrs)
+	if l.act, err = activation(a.Activation); err != nil {
+		return l, err
+	}
+	x, w := channelsFirst(shapeOf(b.Ins[0])), shapeOf(b.Ins[1])
+	win, err := ops.ConvWindow(a.Conv(), x, w)
+	if err != nil {
+		return l, err
+	}
+	l.n, l.c, l.m, l.groups, l.axes = x[0], x[1], w[0], int(a.Group), convAxes(win)
+	if b.has(2) && !equalShape(shapeOf(b.Ins[2]), []int{l.m}) || b.has(3) && !equalShape(shapeOf(b.Ins[3]), shapeOf(b.Outs[0])) {
+		return l, fmt.Errorf("bias %v, residual %v for output %v", b.Ins[2:3], b.Ins[3:], b.Outs[0])
+	}
+	return l, nil
+}
+
+// bindConvLast is moec::Conv with channels last in f32, its weights in panels.
+func bindConvLast(b *Binding) (Bound, error) {
+	l, err := newLastConv(b)
+	if err != nil {
+		return Bound{}, err
+	}
+	if b.Consts[1] == nil || !strings.HasPrefix(b.Layouts[1], "conv."+layout.F32.Name()) {
+		return Bound{}, fmt.Errorf("weights are stored as %q, want panels", b.Layouts[1])
+	}
+	depth := tensor.NumElems(shapeOf(b.Ins[1])[1:])
+	v := conv.NewLast(b.Device.conv, l.n, l.c, l.m, l.groups, l.axes, l.act)
+	if v.W, err = layout.Unstack(layout.F32, b.Consts[1].Bytes(), l.groups, depth, l.m/l.groups); err != nil {
+		return Bound{}, err
+	}
+	r := b.runner(v.Work() / 4) // 10 us: a dispatch takes 1 to 5
+	need := v.Scratch(r.Workers())
+	return Bound{Scratch: 4 * need, Run: func(c *Call) error {
+		v.X, v.Y = tensor.Data[float32](c.Ins[0]), tensor.Data[float32](c.Outs[0])
+		v.Bias, v.Residual = c.vector(2), c.vector(3)
+		return v.Run(r, c.f32(need))
+	}}, nil
+}
+
+// bindDepthwise is moec::Conv with channels last in f32, a channel per group, its weights
+// by taps.
+func bindDepthwise(b *Binding) (Bound, error) {
+	l, err := newLastConv(b)
+	if err != nil {
+		return Bound{}, err
+	}
+	if b.Consts[1] == nil || b.Layouts[1] != "conv.taps.f32" {
+		return Bound{}, fmt.Errorf("weights are stored as %q, want taps", b.Layouts[1])
+	}
+	v := conv.NewWindows(b.Device.conv, conv.Depthwise, l.n, l.c, l.axes, l.act)
+	v.W = elems[float32](b.Consts[1])
+	r := b.runner(v.Work())
+	v.Prepare(r.Workers())
+	return Bound{Run: func(c *Call) error {
+		v.X, v.Y = tensor.Data[float32](c.Ins[0]), tensor.Data[float32](c.Outs[0])
+		v.Bias, v.Residual = c.vector(2), c.vector(3)
+		return v.Run(r)
+	}}, nil
+}
+
+// bindPoolLast is moec::Pool in f32.
+func bindPoolLast(b *Binding) (Bound, error) {
+	x := channelsFirst(shapeOf(b.Ins[0]))
+	a := b.Step.Attrs.(*ops.FusedPoolAttrs)
+	if a.Kind == ops.PoolGlobal {
+		v := &conv.MeanLast{Kernels: b.Device.conv, N: x[0], C: x[1], Inner: tensor.NumElems(x[2:])}
+		r := b.runner(v.N * v.C * v.Inner)
+		v.Prepare(r.Workers())
+		return Bound{Run: func(c *Call) error {
+			v.X, v.Y = tensor.Data[float32](c.Ins[0]), tensor.Data[float32](c.Outs[0])
+			return v.Run(r)
+		}}, nil
+	}
+	win, err := ops.PoolWindow(a.Pool(), x)
+	if err != nil {
+		return Bound{}, err
+	}
+	kind := conv.Max
+	var count []float32
+	if a.Kind == ops.PoolAverage {
+		kind, count = conv.Average, windowCounts(win, a.CountIncludePad)
+	}
+	v := conv.NewWindows(b.Device.conv, kind, x[0], x[1], convAxes(win), act.Identity)
+	v.Count = count
+	r := b.runner(v.Work())
+	v.Prepare(r.Workers())
+	return Bound{Run: func(c *Call) error {
+		v.X, v.Y = tensor.Data[float32](c.Ins[0]), tensor.Data[float32](c.Outs[0])
+		return v.Run(r)
+	}}, nil
+}
