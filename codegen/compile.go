@@ -129,7 +129,11 @@ func (b *builder) function(g *ir.Graph) (int, error) {
 	if b.device != nil && index == 0 {
 		dev = &deviceFunc{b: b, l: b.device, f: f, consts: constIDs, value: add, used: map[string]bool{}}
 	}
-	for _, n := range g.Nodes {
+	nodes := g.Nodes
+	if dev != nil {
+		nodes = dev.l.Nodes()
+	}
+	for _, n := range nodes {
 		if err := b.ctx.Err(); err != nil {
 			return 0, err
 		}

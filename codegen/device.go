@@ -62,6 +62,9 @@ func (d *deviceFunc) expr(e expr.Expr) string {
 func (d *deviceFunc) launches(st *plan.Step, c *cuda.Choice) {
 	v := d.variant(c.Launches, c.Temps)
 	st.Launches, st.Temps = v.Launches, v.Temps
+	for _, v := range c.Also {
+		st.Also = append(st.Also, d.value(v))
+	}
 	for _, cv := range c.Variants {
 		v := d.variant(cv.Launches, cv.Temps)
 		v.Reorders = cv.Reorders

@@ -273,8 +273,8 @@ func operandsOf(n *ir.Node) []*ir.Value {
 func (c *chainBuilder) follow(v *ir.Value) (ptx.View, *ir.Value, error) {
 	n := v.Def
 	root := n != nil && c.rootMove(v)
-	if n != nil && isMove(n) && len(n.Outputs) == 1 && !n.Is("Concat") && (root || c.free(n, nil)) {
-		if view, err := c.through(n); err == nil {
+	if n != nil && isMove(n) && !n.Is("Concat") && (root || c.free(n, nil)) {
+		if view, err := c.through(v); err == nil {
 			return view.view, view.source, nil
 		} else if root {
 			return ptx.View{}, nil, err
@@ -288,16 +288,16 @@ func (c *chainBuilder) rootMove(v *ir.Value) bool {
 	return len(c.reads) == 0 && len(c.inside) == 0 && c.free(v.Def, v)
 }
 
-// through is the input of a moving node seen over the dimensions of its output.
-func (c *chainBuilder) through(n *ir.Node) (*read, error) {
-	steps, err := c.l.movement(n)
+// through is the input of a moving node seen over the dimensions of v, which it makes of it.
+func (c *chainBuilder) through(v *ir.Value) (*read, error) {
+	steps, err := c.l.movement(v)
 	if err != nil {
 		return nil, err
 	}
-	in := n.Inputs[0]
+	in := v.Def.Inputs[0]
 	view, source := ptx.Contiguous(c.l.dims.of(in)), in
-	if d := in.Def; d != nil && isMove(d) && len(d.Outputs) == 1 && !d.Is("Concat") && c.free(d, nil) {
-		if r, err := c.through(d); err == nil {
+	if d := in.Def; d != nil && isMove(d) && !d.Is("Concat") && c.free(d, nil) {
+		if r, err := c.through(in); err == nil {
 			view, source = r.view, r.source
 		}
 	}

@@ -150,16 +150,19 @@ func (p *parameters) shape(i int) []int {
 }
 
 // mlp is a dense, gated or top-K MLP.
-func (l *Lowering) mlp(n *ir.Node) (*Choice, error) {
+func (l *Lowering) mlp(n *ir.Node) (*Choice, error) { return l.mlpThen(n, nil) }
+
+// mlpThen is an MLP with what follows it.
+func (l *Lowering) mlpThen(n *ir.Node, t *tail) (*Choice, error) {
 	if err := allF32(n); err != nil {
 		return nil, err
 	}
 	c := &Choice{Kernel: plan.KernelLaunch, Pack: map[int]*plan.Const{}}
 	p := &parameters{l: l, n: n, c: c}
-	x, y := n.Inputs[0], n.Outputs[0]
+	x := n.Inputs[0]
 	d := l.dims.of(x)
 	s := ptx.MLP{Tokens: ptx.Elems(d[:len(d)-1]), DType: l.float, Math: l.math}
-	src := sources{operands: map[string]Operand{"y": {Value: y}}, numbers: map[string][]float32{}}
+	src := sources{operands: map[string]Operand{"y": {Value: n.Outputs[0]}}, numbers: map[string][]float32{}}
 	add := func(name string, i int) bool {
 		v := p.data(i)
 		if v != nil {
@@ -204,10 +207,19 @@ func (l *Lowering) mlp(n *ir.Node) (*Choice, error) {
 		return nil, err
 	}
 	src.operands["x"] = o
-	return l.variants(s.Tokens, l.planner.MLPCuts(s), func(pl ptx.Planner) (*Choice, error) {
+	if s.Norm, s.Residual, err = l.tailOperands(t, src, "residual"); err != nil {
+		return nil, err
+	}
+	build := func(pl ptx.Planner) (*Choice, error) {
 		out := &Choice{Kernel: plan.KernelLaunch, Pack: c.Pack}
 		return out, l.addMLP(out, n, s, src, pl)
-	})
+	}
+	if t != nil { // whether the norm is inside is one decision for all sizes
+		pl := l.planner
+		pl.Tokens = l.dims.estimate(s.Tokens)
+		return build(pl)
+	}
+	return l.variants(s.Tokens, l.planner.MLPCuts(s), build)
 }
 
 // addMLP appends the launches of an MLP as the planner has it.
@@ -217,7 +229,7 @@ func (l *Lowering) addMLP(c *Choice, n *ir.Node, s ptx.MLP, src sources, pl ptx.
 		return decline("%v", err)
 	}
 	src = src.clone()
-	if s.Gated && op.Name == "mlp_fused" {
+	if s.Gated {
 		src.numbers["w1"] = append(append([]float32{}, src.numbers["w1"]...), src.numbers["up"]...)
 	}
 	return l.addOp(c, n, op, src)
@@ -237,7 +249,10 @@ func rowNorms(w []float32, rows, cols int) []float32 {
 }
 
 // moe is a mixture of experts at inference. A shared expert is an MLP whose output the mixture adds to.
-func (l *Lowering) moe(n *ir.Node) (*Choice, error) {
+func (l *Lowering) moe(n *ir.Node) (*Choice, error) { return l.moeThen(n, nil) }
+
+// moeThen is a mixture with what follows it.
+func (l *Lowering) moeThen(n *ir.Node, t *tail) (*Choice, error) {
 	if err := allF32(&ir.Node{Op: n.Op, Inputs: n.Inputs, Outputs: n.Outputs[:1]}); err != nil {
 		return nil, err
 	}
@@ -324,15 +339,21 @@ func (l *Lowering) moe(n *ir.Node) (*Choice, error) {
 		}
 		src.operands[name] = o
 	}
+	var err error
+	if s.Norm, s.Base, err = l.tailOperands(t, src, "base"); err != nil {
+		return nil, err
+	}
 	if s.Gated {
 		src.numbers["w1"] = append(append([]float32{}, src.numbers["w1"]...), src.numbers["up"]...)
 	}
 	cuts := l.planner.MoECuts(s)
 	var shared *sharedExpert
 	if input(n, ops.MoEInSharedW1) != nil {
-		var err error
 		if shared, err = l.sharedExpert(p, s, src.operands["x"]); err != nil {
 			return nil, err
+		}
+		if o, ok := src.operands["base"]; ok { // the residual goes through the shared expert
+			shared.mlp.Residual, shared.src.operands["residual"] = true, o
 		}
 		s.Base = true
 		cuts = append(cuts, l.planner.MLPCuts(shared.mlp)...)

@@ -101,8 +101,11 @@ func (l *Lowering) present(n *ir.Node, i int) bool {
 	return i < len(n.Outputs) && n.Outputs[i] != nil && (len(n.Outputs[i].Users()) > 0 || l.g.IsOutput(n.Outputs[i]))
 }
 
-// linear is one product with its epilogue.
+// linear is one product with its epilogue, or several of the same input in one launch.
 func (l *Lowering) linear(n *ir.Node) (*Choice, error) {
+	if parts := l.siblings(n); len(parts) > 1 {
+		return l.parts(n, parts)
+	}
 	float, err := l.oneFloat(n)
 	if err != nil {
 		return nil, err
@@ -113,14 +116,26 @@ func (l *Lowering) linear(n *ir.Node) (*Choice, error) {
 	}
 	rows := ptx.Elems(xd[:len(xd)-1])
 	if float == tensor.F64 { // one kernel for all sizes
-		return l.linearFor(n, rows, float, l.planner)
+		return l.linearFor(n, rows, float, l.planner, nil)
 	}
 	return l.variants(rows, l.planner.GemmCuts(l.math, 1, l.dims.estimate(wd[1]), l.dims.estimate(wd[0])), func(pl ptx.Planner) (*Choice, error) {
-		return l.linearFor(n, rows, float, pl)
+		return l.linearFor(n, rows, float, pl, nil)
 	})
 }
 
-func (l *Lowering) linearFor(n *ir.Node, rows ptx.Expr, float tensor.DType, pl ptx.Planner) (*Choice, error) {
+// product is a product with what follows it.
+func (l *Lowering) product(n *ir.Node, t *tail) (*Choice, error) {
+	if err := allF32(n); err != nil {
+		return nil, err
+	}
+	xd, wd := l.dims.of(n.Inputs[0]), l.dims.of(n.Inputs[1])
+	if len(wd) != 2 || len(xd) < 1 {
+		return nil, decline("a product of ranks %d and %d", len(xd), len(wd))
+	}
+	return l.linearFor(n, ptx.Elems(xd[:len(xd)-1]), l.float, l.planner, t)
+}
+
+func (l *Lowering) linearFor(n *ir.Node, rows ptx.Expr, float tensor.DType, pl ptx.Planner, t *tail) (*Choice, error) {
 	x, w := n.Inputs[0], n.Inputs[1]
 	wd := l.dims.of(w)
 	act := ops.ActNone
@@ -146,7 +161,7 @@ func (l *Lowering) linearFor(n *ir.Node, rows ptx.Expr, float tensor.DType, pl p
 	args = append(args, weight)
 	var p ptx.Program
 	v := p.In(accumulator(float))
-	bias, residual := -1, -1
+	bias := -1
 	if b := input(n, 2); b != nil {
 		bias = p.In(float)
 		g.Extra = append(g.Extra, ptx.Matrix{DType: float, Row: ptx.N(0), Col: ptx.N(1)})
@@ -155,12 +170,16 @@ func (l *Lowering) linearFor(n *ir.Node, rows ptx.Expr, float tensor.DType, pl p
 			return nil, err
 		}
 	}
-	if r := input(n, 3); r != nil {
+	var residuals []int
+	for _, r := range []*ir.Value{input(n, 3), t.residual()} {
+		if r == nil {
+			continue
+		}
 		rd, yd := l.dims.of(r), l.dims.of(n.Outputs[0])
 		if !ptx.Elems(rd).Equal(ptx.Elems(yd)) {
 			return nil, decline("a residual that is broadcast")
 		}
-		residual = p.In(float)
+		residuals = append(residuals, p.In(float))
 		g.Extra = append(g.Extra, ptx.Matrix{DType: float, Row: cols, Col: ptx.N(1)})
 		if args, err = l.more(args, r); err != nil {
 			return nil, err
@@ -173,11 +192,14 @@ func (l *Lowering) linearFor(n *ir.Node, rows ptx.Expr, float tensor.DType, pl p
 	if !ok {
 		return nil, decline("no kernel function for activation %q", act)
 	}
-	if residual >= 0 {
-		v = p.Do("add", v, residual)
+	for _, r := range residuals {
+		v = p.Do("add", v, r)
 	}
 	p.Out(v, float)
 	g.Epilogue = p
+	if t != nil {
+		return c, l.normProduct(&g, t, c, args)
+	}
 	note := l.tile(pl, &g, ptx.N(1))
 	kern, err := g.Kernel()
 	if err != nil {

@@ -10,6 +10,7 @@ package cuda
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/seed-c851cfd2/moec/codegen/plan"
@@ -25,6 +26,8 @@ type Choice struct {
 	Note     string
 	Launches []Launch
 	Temps    []plan.Temp
+	// Also are the outputs of other nodes that the launches leave in memory.
+	Also     []*ir.Value
 	Variants []Variant // launches that are better for some sizes
 	// Pack are the constant inputs that only the launches read, as they read them.
 	Pack map[int]*plan.Const
@@ -67,6 +70,8 @@ type Lowering struct {
 	open    map[*ir.Value]bool // of a shape that data decides
 	read    map[*ir.Value]bool // values that something needs in memory
 	choices map[*ir.Node]*Choice
+	nodes   []*ir.Node // in the order of the steps
+	at      map[*ir.Node]int
 	stored  map[storedKey]*plan.Const
 	extras  map[extraKey]*plan.Const
 }
@@ -99,7 +104,7 @@ func lowerAll(g *ir.Graph, t plan.Target) (*Lowering, error) {
 	}
 	l := &Lowering{
 		g: g, planner: ptx.Planner{GPU: gpu}, target: t, host: map[*ir.Value]bool{}, open: map[*ir.Value]bool{}, read: map[*ir.Value]bool{},
-		choices: map[*ir.Node]*Choice{}, stored: map[storedKey]*plan.Const{}, extras: map[extraKey]*plan.Const{},
+		choices: map[*ir.Node]*Choice{}, at: map[*ir.Node]int{}, stored: map[storedKey]*plan.Const{}, extras: map[extraKey]*plan.Const{},
 	}
 	switch t.Precision {
 	case "", "f32":
@@ -112,10 +117,10 @@ func lowerAll(g *ir.Graph, t plan.Target) (*Lowering, error) {
 	l.float = t.Stored(tensor.F32)
 	l.dims = newSymbols(g)
 	l.settle()
+	l.arrange()
 	rules := rules()
 	// From the outputs up: a chain's last node takes in what only it reads.
-	for i := len(g.Nodes) - 1; i >= 0; i-- {
-		n := g.Nodes[i]
+	for _, n := range slices.Backward(l.nodes) {
 		if l.choices[n] != nil {
 			continue
 		}
@@ -144,12 +149,21 @@ func lowerAll(g *ir.Graph, t plan.Target) (*Lowering, error) {
 // readThrough reports a node that only moves elements and whose output no launch, view or host step reads: they all
 // read its input through strides.
 func (l *Lowering) readThrough(n *ir.Node) bool {
-	if !isMove(n) || n.Is("Concat") || len(n.Outputs) != 1 || l.onHost(n) {
+	if !isMove(n) || n.Is("Concat") || l.onHost(n) {
 		return false
 	}
-	v := n.Outputs[0]
-	return len(v.Users()) > 0 && !l.read[v] && !l.g.IsOutput(v)
+	used := false
+	for _, v := range n.Outputs {
+		if v == nil || l.read[v] || l.g.IsOutput(v) {
+			return false
+		}
+		used = used || len(v.Users()) > 0
+	}
+	return used
 }
+
+// Nodes are the graph's nodes in the order of their steps.
+func (l *Lowering) Nodes() []*ir.Node { return l.nodes }
 
 const shapeNote = "its shape alone is read"
 

@@ -12,9 +12,10 @@ import (
 // isMove reports nodes whose output's elements are elements of the input, at places that strides describe.
 func isMove(n *ir.Node) bool { return n.Is("Transpose", "Slice", "Expand", "Split", "Concat") }
 
-// movement turns a view of a node's input into one of its output.
-func (l *Lowering) movement(n *ir.Node) (func(ptx.View) ptx.View, error) {
-	in, out := l.dims.of(n.Inputs[0]), l.dims.of(n.Outputs[0])
+// movement turns a view of the input of v's node into one of v.
+func (l *Lowering) movement(v *ir.Value) (func(ptx.View) ptx.View, error) {
+	n := v.Def
+	in, out := l.dims.of(n.Inputs[0]), l.dims.of(v)
 	switch n.Op.Name {
 	case "Transpose":
 		perm, err := n.Attrs.(*ops.TransposeAttrs).Order(len(in))
@@ -39,8 +40,32 @@ func (l *Lowering) movement(n *ir.Node) (func(ptx.View) ptx.View, error) {
 		}, nil
 	case "Slice":
 		return l.slice(n, in)
+	case "Split":
+		axis := axisOf(n.Attrs.(*ops.SplitAttrs).Axis, len(in))
+		at := ptx.N(0)
+		for _, o := range n.Outputs[:v.Index] {
+			if o == nil {
+				return nil, decline("a split with a part that nobody reads")
+			}
+			at = at.Add(l.dims.of(o)[axis])
+		}
+		return func(v ptx.View) ptx.View {
+			return ptx.View{Offset: v.Offset.Add(v.Strides[axis].Mul(at)), Strides: v.Strides}
+		}, nil
 	}
 	return nil, decline("%s is not a movement of strides", n.Op)
+}
+
+// strided is how a value lies in memory without a launch that moves its elements: a view of the value behind the
+// movements that nobody has made a launch of.
+func (l *Lowering) strided(v *ir.Value) (ptx.View, *ir.Value) {
+	c := &chainBuilder{l: l}
+	if n := v.Def; n != nil && isMove(n) && !n.Is("Concat") && c.free(n, nil) {
+		if r, err := c.through(v); err == nil {
+			return r.view, r.source
+		}
+	}
+	return ptx.Contiguous(l.dims.of(v)), v
 }
 
 // slice is a Slice of constant starts and steps; its ends show in the output's dimensions.

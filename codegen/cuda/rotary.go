@@ -7,14 +7,22 @@ import (
 	"github.com/seed-c851cfd2/moec/ir/ops"
 )
 
-// rotary is a launch over the pairs, and one each to copy what does not turn: the ends of the heads and the tail.
+// maxEnds is how many numbers a thread that turns a pair copies beside it at most.
+const maxEnds = 8
+
+// rotary is a launch over the pairs, and one each to copy what does not turn: ends of the heads of odd lengths and, where
+// anybody reads it there, the tail.
 func (l *Lowering) rotary(n *ir.Node) (*Choice, error) {
 	if err := allF32(n); err != nil {
 		return nil, err
 	}
 	a := n.Attrs.(*ops.FusedRotaryAttrs)
 	x, y := n.Inputs[0], n.Outputs[0]
-	args, err := l.operands(n.Inputs...)
+	view, from := ptx.Contiguous(l.dims.of(x)), x
+	if s, behind := l.strided(x); s.Strides[len(s.Strides)-1].Is(1) {
+		view, from = s, behind
+	}
+	args, err := l.operands(from, n.Inputs[1], n.Inputs[2])
 	if err != nil {
 		return nil, err
 	}
@@ -28,21 +36,21 @@ func (l *Lowering) rotary(n *ir.Node) (*Choice, error) {
 		positions = l.dims.of(x)[2]
 	}
 	// All launches walk [batch, position, head, element].
-	lay := func(v *ir.Value, layout string) ptx.View {
-		s := ptx.Contiguous(l.dims.of(v)).Strides
+	lay := func(v ptx.View, layout string) ptx.View {
+		s := v.Strides
 		if layout == ops.LayoutBHSD {
-			return ptx.View{Strides: []ptx.Expr{s[0], s[2], s[1], ptx.N(1)}}
+			return ptx.View{Offset: v.Offset, Strides: []ptx.Expr{s[0], s[2], s[1], ptx.N(1)}}
 		}
-		return ptx.View{Strides: []ptx.Expr{s[0], s[1], ptx.N(int(a.HeadDim)), ptx.N(1)}}
+		return ptx.View{Offset: v.Offset, Strides: []ptx.Expr{s[0], s[1], ptx.N(int(a.HeadDim)), ptx.N(1)}}
 	}
-	from := func(v ptx.View, offset int64, step int) ptx.View {
+	part := func(v ptx.View, offset int64, step int) ptx.View {
 		return ptx.View{
 			Strides: []ptx.Expr{v.Strides[0], v.Strides[1], v.Strides[2], ptx.N(step)},
 			Offset:  v.Offset.AddN(int(offset)),
 		}
 	}
-	in, out := lay(x, a.Layout), lay(y, a.OutLayout)
-	in.Offset = ptx.N(int(a.Offset))
+	in, out := lay(view, a.Layout), lay(ptx.Contiguous(l.dims.of(y)), a.OutLayout)
+	in.Offset = in.Offset.AddN(int(a.Offset))
 	half, step, numbers := a.RotaryDim/2, 1, int(width)
 	p, q, atP, atQ := a.Pair(0, numbers)
 	if a.Interleaved {
@@ -54,12 +62,19 @@ func (l *Lowering) rotary(n *ir.Node) (*Choice, error) {
 	if numbers != int(half) {
 		angleStep = step
 	}
-	cosP, cosQ := from(angle, int64(atP), angleStep), from(angle, int64(atQ), angleStep)
+	cosP, cosQ := part(angle, int64(atP), angleStep), part(angle, int64(atQ), angleStep)
 
 	dt := l.float
 	var prog ptx.Program
 	xp, xq := prog.In(dt), prog.In(dt)
 	cp, sp, cq, sq := prog.In(dt), prog.In(dt), prog.In(dt), prog.In(dt)
+	// The ends of the heads come along, where they are a few times as long as what a thread turns.
+	ends := a.HeadDim - a.RotaryDim
+	var along []int
+	for half > 0 && ends > 0 && ends%half == 0 && ends <= maxEnds*half {
+		along = append(along, prog.In(dt))
+		ends -= half
+	}
 	prog.Out(prog.Do("sub", prog.Do("mul", xp, cp), prog.Do("mul", xq, sp)), dt)
 	prog.Out(prog.Do("add", prog.Do("mul", xq, cq), prog.Do("mul", xp, sq)), dt)
 	shape := func(heads, width int64) []ptx.Expr {
@@ -74,12 +89,20 @@ func (l *Lowering) rotary(n *ir.Node) (*Choice, error) {
 		c.Launches = append(c.Launches, Launch{Kernel: k, Args: args})
 		return nil
 	}
-	err = launch(ptx.Elementwise{
-		Name: "rotary", Shape: shape(a.Heads, half), Prog: prog,
-		Inputs:  []ptx.View{from(in, int64(p), step), from(in, int64(q), step), cosP, cosP, cosQ, cosQ},
-		Outputs: []ptx.View{from(out, int64(p), step), from(out, int64(q), step)},
-	}, args[0], args[0], args[1], args[2], args[1], args[2], Operand{Value: y}, Operand{Value: y})
-	if err != nil {
+	turn := ptx.Elementwise{
+		Name: "rotary", Shape: shape(a.Heads, half),
+		Inputs:  []ptx.View{part(in, int64(p), step), part(in, int64(q), step), cosP, cosP, cosQ, cosQ},
+		Outputs: []ptx.View{part(out, int64(p), step), part(out, int64(q), step)},
+	}
+	reads, writes := []Operand{args[0], args[0], args[1], args[2], args[1], args[2]}, []Operand{{Value: y}, {Value: y}}
+	for i, v := range along {
+		at := a.RotaryDim + int64(i)*half
+		prog.Out(v, dt)
+		turn.Inputs, turn.Outputs = append(turn.Inputs, part(in, at, 1)), append(turn.Outputs, part(out, at, 1))
+		reads, writes = append(reads, args[0]), append(writes, Operand{Value: y})
+	}
+	turn.Prog = prog
+	if err := launch(turn, append(reads, writes...)...); err != nil {
 		return nil, err
 	}
 	move := func(heads, first, width int64) error {
@@ -90,11 +113,36 @@ func (l *Lowering) rotary(n *ir.Node) (*Choice, error) {
 		p.Out(p.In(dt), dt)
 		return launch(ptx.Elementwise{
 			Name: "move", Shape: shape(heads, width), Prog: p,
-			Inputs: []ptx.View{from(in, first, 1)}, Outputs: []ptx.View{from(out, first, 1)},
+			Inputs: []ptx.View{part(in, first, 1)}, Outputs: []ptx.View{part(out, first, 1)},
 		}, args[0], Operand{Value: y})
 	}
-	if err := move(a.Heads, a.RotaryDim, a.HeadDim-a.RotaryDim); err != nil {
+	if err := move(a.Heads, a.HeadDim-ends, ends); err != nil {
 		return nil, err
 	}
+	if !l.tailRead(n) {
+		return c, nil
+	}
 	return c, move(1, a.Heads*a.HeadDim, a.Tail)
+}
+
+// tailRead reports whether anybody reads the numbers behind the heads from a rotation's output.
+func (l *Lowering) tailRead(n *ir.Node) bool {
+	y, heads := n.Outputs[0], n.Attrs.(*ops.FusedRotaryAttrs)
+	if l.g.IsOutput(y) {
+		return true
+	}
+	end := heads.Heads * heads.HeadDim
+	for _, u := range y.Users() {
+		a, ok := u.Attrs.(*ops.FusedAttentionAttrs)
+		if !ok || l.choices[u] == nil || l.choices[u].Kernel != plan.KernelLaunch {
+			return true
+		}
+		if u.Inputs[0] == y && (a.QLayout != ops.LayoutBSD || a.QOffset+a.Heads*a.HeadDim > end) || u.Inputs[1] == y && (a.KLayout != ops.LayoutBSD || a.KOffset+a.KVHeads*a.HeadDim > end) || input(u, 3) == y {
+			return true
+		}
+		if from, _ := beforeRotary(u.Inputs[2], a); from == y {
+			return true
+		}
+	}
+	return false
 }

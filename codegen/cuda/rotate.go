@@ -29,7 +29,7 @@ func (l *Lowering) rotation(n *ir.Node) (half int, x *ir.Value) {
 	}
 	half = int(size / 2)
 	for s, start := range map[*ir.Node]int{hi: half, lo: 0} {
-		steps, err := l.movement(s)
+		steps, err := l.movement(s.Outputs[0])
 		out := l.dims.of(s.Outputs[0])
 		if err != nil || !out[len(out)-1].Is(half) {
 			return 0, nil

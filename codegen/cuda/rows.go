@@ -10,11 +10,16 @@ import (
 	"github.com/seed-c851cfd2/moec/ir/tensor"
 )
 
-// norm is a normalisation over the last axis, with the residual sum before it.
+// norm is a normalisation over the last axis, with the residual sum before it: inside the launch that computes the
+// rows, or a launch of its own.
 func (l *Lowering) norm(n *ir.Node) (*Choice, error) {
 	float, err := l.oneFloat(n)
 	if err != nil {
 		return nil, err
+	}
+	c, why, err := l.normInside(n)
+	if c != nil || err != nil {
+		return c, err
 	}
 	x := n.Inputs[0]
 	d := l.dims.of(x)
@@ -63,7 +68,7 @@ func (l *Lowering) norm(n *ir.Node) (*Choice, error) {
 	if err != nil {
 		return nil, decline("%v", err)
 	}
-	return launchOne(k, "", args...), nil
+	return launchOne(k, why, args...), nil
 }
 
 // instanceNorm normalises each channel of each image; the scale of a channel is applied by a second launch, unless

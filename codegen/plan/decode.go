@@ -90,7 +90,7 @@ func decodeFunc(p *Program, jf jsonFunc, self, funcs int, ops ir.OpSet) (*Func, 
 	for _, js := range jf.Steps {
 		s := &Step{
 			Name: js.Name, Kernel: js.Kernel, In: js.In, Out: js.Out, Subs: js.Subs,
-			Captures: js.Captures, Origin: js.Origin, Note: js.Note, Launches: js.Launches, Temps: js.Temps, Variants: js.Variants,
+			Captures: js.Captures, Origin: js.Origin, Note: js.Note, Launches: js.Launches, Also: js.Also, Temps: js.Temps, Variants: js.Variants,
 		}
 		if s.Op = ops.Lookup(js.Domain, js.Op); s.Op == nil {
 			return nil, fmt.Errorf("%w: step %q: this moec does not know the op %q", ErrFormat, js.Name, js.Op)

@@ -59,6 +59,7 @@ type jsonStep struct {
 	Origin   []string   `json:"origin,omitempty"`
 	Note     string     `json:"note,omitempty"`
 	Launches []Launch   `json:"launches,omitempty"`
+	Also     []int      `json:"also,omitempty"`
 	Temps    []Temp     `json:"temps,omitempty"`
 	Variants []Variant  `json:"variants,omitempty"`
 }
@@ -212,7 +213,7 @@ func encodeProgram(p *Program) (_ []byte, consts []*Const, err error) {
 			jf.Steps = append(jf.Steps, jsonStep{
 				Name: s.Name, Op: s.Op.Name, Domain: s.Op.Domain, Attrs: attrs, Kernel: s.Kernel,
 				In: nonNil(s.In), Out: nonNil(s.Out), Subs: s.Subs, Captures: s.Captures,
-				Origin: s.Origin, Note: s.Note, Launches: s.Launches, Temps: s.Temps, Variants: s.Variants,
+				Origin: s.Origin, Note: s.Note, Launches: s.Launches, Also: s.Also, Temps: s.Temps, Variants: s.Variants,
 			})
 		}
 		jp.Funcs = append(jp.Funcs, jf)

@@ -49,7 +49,18 @@ func checkLaunches(p *Program, f *Func) error {
 			return fmt.Errorf("%w: symbol %q of axis %d of value %d", ErrFormat, s.Name, s.Axis, s.Value)
 		}
 	}
+	inside := map[int]bool{}
 	for _, st := range f.Steps {
+		for _, v := range st.Out {
+			inside[v] = st.Kernel == KernelInside
+		}
+	}
+	for _, st := range f.Steps {
+		for _, v := range st.Also {
+			if v < 0 || !inside[v] || len(st.Launches) == 0 {
+				return fmt.Errorf("%w: step %q leaves value %d, which no step inside it makes", ErrFormat, st.Name, v)
+			}
+		}
 		if len(st.Variants) > 0 && len(st.Launches) == 0 {
 			return fmt.Errorf("%w: step %q has variants of launches and none for all sizes", ErrFormat, st.Name)
 		}

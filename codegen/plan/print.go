@@ -51,6 +51,9 @@ func printFunc(w io.Writer, p *Program, i int, f *Func) {
 		for _, sub := range s.Subs {
 			fmt.Fprintf(w, " func=%d", sub)
 		}
+		if len(s.Also) > 0 {
+			fmt.Fprintf(w, " also %s", valueList(f, s.Also, false))
+		}
 		if len(s.Origin) > 0 {
 			fmt.Fprintf(w, "  # %s", strings.Join(s.Origin, " "))
 		}

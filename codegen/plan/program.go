@@ -26,8 +26,8 @@ const (
 	KernelView = "view"
 	// KernelLaunch runs the step's Launches on the device.
 	KernelLaunch = "launch"
-	// KernelInside marks a step that a later step's launches compute along the way: its outputs never reach
-	// memory.
+	// KernelInside marks a step that another step's launches compute along the way: its outputs reach memory only
+	// where that step's Also names them.
 	KernelInside = "inside"
 )
 
@@ -122,6 +122,8 @@ type Step struct {
 	Note     string // why this kernel: printed with the plan
 	// Launches are what a device target runs for this step, in order, whatever the sizes; empty on the CPU.
 	Launches []Launch
+	// Also are the outputs of inside steps that the launches leave in memory, besides Out.
+	Also []int
 	// Temps are the pieces of device memory that the launches share, "t0", "t1", ... in their arguments.
 	Temps []Temp
 	// Variants are launches that are better than Launches for some sizes. See Step.Variant.

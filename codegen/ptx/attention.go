@@ -27,7 +27,7 @@ type AttentionMask struct {
 // a block keeps up to 64 queries and walks over the keys, rescaling its sums as larger scores appear. Query head h
 // uses key head h/(Heads/KVHeads). Causal lets position i see positions up to i. Keys past the end count
 // for nothing. A query that sees nothing (all scores -infinity) gives NaN, or 0 with NaNToZero.
-// Buffers: q, k, v, [mask], y.
+// Buffers: q (or x, wq, [bias]), k, v, [mask], y.
 type Attention struct {
 	Batch             Expr
 	Heads, KVHeads    int
@@ -39,6 +39,7 @@ type Attention struct {
 	Causal, NaNToZero bool
 	Q, K, V, Y        Heads
 	Mask              *AttentionMask
+	Project           *QueryProjection // queries are computed from x, whose rows Q then describes; its Head is 0
 }
 
 // attentionShape is the tiling of one kernel: rows queries per block, 16 per warp, against kv keys at a time; head
@@ -78,7 +79,8 @@ func (a attentionShape) shared(s *Attention) int {
 	if s.Math == Tensor16 {
 		keys = a.kv * (a.dh + 8)
 	}
-	return (a.rows*(a.dh+16/es)+2*(keys+a.kv*(a.dv+8)))*es + a.rows*a.pitchP*4
+	stages := max(2*(keys+a.kv*(a.dv+8))*es, s.projectionShared(a.rows))
+	return a.rows*(a.dh+16/es)*es + stages + a.rows*a.pitchP*4
 }
 
 func (s *Attention) check() error {
@@ -91,6 +93,9 @@ func (s *Attention) check() error {
 	case (s.DType == tensor.F16 || s.DType == tensor.BF16) && s.Math == Tensor16:
 	default:
 		return fmt.Errorf("ptx: attention: %s product of %s", s.Math, s.DType)
+	}
+	if err := s.checkProjection(); err != nil {
+		return err
 	}
 	if s.Mask != nil {
 		if k, err := kindOf(s.Mask.DType); err != nil || k == intKind || k == doubleKind {
@@ -118,9 +123,14 @@ func (s Attention) Kernel() (*Kernel, error) {
 		FLOPs: pairs.MulN(2 * (s.HeadDim + s.VHeadDim)),
 		Bytes: s.Batch.MulN(es).Mul(s.Queries.MulN(s.Heads * (s.HeadDim + s.VHeadDim)).Add(s.Keys.MulN(s.KVHeads * (s.HeadDim + s.VHeadDim)))),
 	}
+	extra := s.projectionCost()
+	b.k.Cost.FLOPs, b.k.Cost.Bytes = b.k.Cost.FLOPs.Add(extra.FLOPs), b.k.Cost.Bytes.Add(extra.Bytes)
 	b.k.Limits = Limits{Registers: 255}
 	b.MinBlocks(2)
 	a := &attentionKernel{builder: b, Attention: &s, attentionShape: shape}
+	if s.Project != nil {
+		a.project = &projection{QueryProjection: s.Project, tile: s.projectedTile(shape.rows)}
+	}
 	a.write()
 	return b.done(), nil
 }
@@ -136,6 +146,7 @@ type attentionKernel struct {
 	nQ, nK       asm.U32
 	maskR, maskC asm.U32
 	pAt          asm.U32 // shared: the block's weights, for f32
+	project      *projection
 }
 
 func (a *attentionKernel) head(p asm.U64, h Heads, head asm.U32) asm.U64 {
@@ -145,14 +156,20 @@ func (a *attentionKernel) head(p asm.U64, h Heads, head asm.U32) asm.U64 {
 
 func (a *attentionKernel) write() {
 	es := a.DType.Size()
-	q, k, v := a.buffer("q", a.DType, Read), a.buffer("k", a.DType, Read), a.buffer("v", a.DType, Read)
+	var q asm.U64
+	if a.project != nil {
+		a.project.buffers(a)
+	} else {
+		q = a.buffer("q", a.DType, Read)
+	}
+	k, v := a.buffer("k", a.DType, Read), a.buffer("v", a.DType, Read)
 	if a.Mask != nil {
 		a.mask = a.buffer("mask", a.Mask.DType, Read)
 	}
 	y := a.buffer("y", a.DType, Write)
 	a.nQ, a.nK = a.dim(a.Queries), a.dim(a.Keys)
 	kvHead := a.BlockY().DivI(a.Heads / a.KVHeads)
-	q, y = a.head(q, a.Q, a.BlockY()), a.head(y, a.Y, a.BlockY())
+	y = a.head(y, a.Y, a.BlockY())
 	k, v = a.head(k, a.K, kvHead), a.head(v, a.V, kvHead)
 	if a.Mask != nil {
 		m := a.Mask
@@ -167,7 +184,9 @@ func (a *attentionKernel) write() {
 		vec: a.vec(a.Q, a.HeadDim), checkX: !a.Queries.DivisibleBy(a.rows), checkK: dh != a.HeadDim, kLimit: a.Const(a.HeadDim),
 	}
 	first := a.BlockX().MulI(a.rows).As("first_query")
-	opQ.prepare(source{base: q, x0: first, xLimit: a.nQ, xStride: a.dim(a.Q.Row), kStride: a.Const(1)})
+	if a.project == nil {
+		opQ.prepare(source{base: a.head(q, a.Q, a.BlockY()), x0: first, xLimit: a.nQ, xStride: a.dim(a.Q.Row), kStride: a.Const(1)})
+	}
 	// Keys: the right operand of the first product. Tensor cores take it as it lies, k-contiguous; the others want
 	// it transposed, which single-element copies do on the way.
 	opK := &operand{
@@ -192,7 +211,10 @@ func (a *attentionKernel) write() {
 	a.pAt = smem.AddI(opQ.bytes())
 	stages := a.pAt.AddI(pBytes)
 	stage := opK.bytes() + opV.bytes()
-	a.k.DynamicShared = opQ.bytes() + pBytes + 2*stage
+	a.k.DynamicShared = opQ.bytes() + pBytes + max(2*stage, a.projectionShared(a.rows))
+	if a.project != nil {
+		a.project.write(a, first, smem, stages, opQ.pitch)
+	}
 
 	a.score = newCore(a.builder, a.Math, a.DType, Tile{M: a.rows, N: kv, K: dh, WarpsM: a.rows / 16, WarpsN: 1})
 	a.out = newCore(a.builder, a.Math, a.DType, Tile{M: a.rows, N: dv, K: kv, WarpsM: a.rows / 16, WarpsN: 1})
@@ -202,8 +224,10 @@ func (a *attentionKernel) write() {
 		a.top = append(a.top, a.ConstF(lowest).Var("top"))
 		a.sum = append(a.sum, a.ConstF(0).Var("sum"))
 	}
-	a.Comment("the block's queries travel with the first tile of keys")
-	opQ.issue(a.Const(0), smem)
+	if a.project == nil {
+		a.Comment("the block's queries travel with the first tile of keys")
+		opQ.issue(a.Const(0), smem)
+	}
 	keys := a.nK
 	if a.Causal {
 		keys = keys.Min(first.AddI(a.rows)) // later keys are hidden from every query of the block

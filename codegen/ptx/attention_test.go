@@ -14,6 +14,7 @@ func TestAttention(t *testing.T) {
 		causal                              bool
 		mask                                string // "", "row" (padding), "full", "bool"
 		bhsd                                bool
+		project                             int // length of the rows that queries are projected from; 0: given
 		math                                Math
 		dt                                  tensor.DType
 		tol                                 float64
@@ -25,14 +26,20 @@ func TestAttention(t *testing.T) {
 		tol  float64
 	}{{Exact, tensor.F32, 2e-6}, {TF32x3, tensor.F32, 5e-6}, {Tensor16, tensor.BF16, 1e-2}, {Tensor16, tensor.F16, 2e-3}} {
 		cases = append(cases,
-			c{1, 2, 2, 5, 5, 16, 16, false, "", false, m.math, m.dt, m.tol},
-			c{2, 3, 3, 70, 70, 32, 32, true, "", false, m.math, m.dt, m.tol},
-			c{2, 2, 1, 66, 33, 41, 24, false, "row", false, m.math, m.dt, m.tol},
-			c{1, 4, 2, 3, 130, 64, 64, false, "full", true, m.math, m.dt, m.tol},
-			c{2, 2, 2, 9, 9, 8, 8, false, "bool", true, m.math, m.dt, m.tol},
-			c{1, 1, 1, 0, 4, 8, 8, false, "", false, m.math, m.dt, m.tol},
-			c{1, 1, 1, 65, 64, 64, 128, true, "", true, m.math, m.dt, m.tol},
-			c{1, 1, 1, 40, 70, 128, 128, true, "", false, m.math, m.dt, m.tol},
+			c{1, 2, 2, 5, 5, 16, 16, false, "", false, 0, m.math, m.dt, m.tol},
+			c{2, 3, 3, 70, 70, 32, 32, true, "", false, 0, m.math, m.dt, m.tol},
+			c{2, 2, 1, 66, 33, 41, 24, false, "row", false, 0, m.math, m.dt, m.tol},
+			c{1, 4, 2, 3, 130, 64, 64, false, "full", true, 0, m.math, m.dt, m.tol},
+			c{2, 2, 2, 9, 9, 8, 8, false, "bool", true, 0, m.math, m.dt, m.tol},
+			c{1, 1, 1, 0, 4, 8, 8, false, "", false, 0, m.math, m.dt, m.tol},
+			c{1, 1, 1, 65, 64, 64, 128, true, "", true, 0, m.math, m.dt, m.tol},
+			c{1, 1, 1, 40, 70, 128, 128, true, "", false, 0, m.math, m.dt, m.tol},
+			c{2, 2, 2, 70, 9, 16, 16, false, "", false, 32, m.math, m.dt, m.tol},
+			c{1, 3, 1, 3, 66, 41, 24, false, "row", false, 37, m.math, m.dt, m.tol},
+			c{2, 1, 1, 33, 33, 64, 64, true, "", false, 1, m.math, m.dt, m.tol},
+			c{1, 2, 2, 65, 5, 8, 8, false, "", false, 100, m.math, m.dt, m.tol},
+			c{1, 1, 1, 0, 4, 8, 8, false, "", false, 8, m.math, m.dt, m.tol},
+			c{1, 2, 2, 17, 40, 128, 128, false, "", false, 72, m.math, m.dt, m.tol},
 		)
 	}
 	for _, tc := range cases {
@@ -106,10 +113,45 @@ func TestAttention(t *testing.T) {
 				}
 				in["mask"] = m
 			}
+			var wq, bias []float32
+			x := rounded(tc.dt, gauss(r, tc.batch*tc.q*tc.project))
+			if tc.project > 0 {
+				delete(elems, "q")
+				n := tc.heads * tc.dh
+				s.Project = &QueryProjection{D: tc.project, Bias: tc.heads > 1}
+				s.Q = Heads{Batch: sq.MulN(tc.project), Head: N(0), Row: N(tc.project)}
+				wq, bias = gauss(r, tc.project*n), rounded(tc.dt, gauss(r, n))
+				for i := range wq {
+					wq[i] /= float32(math.Sqrt(float64(tc.project)))
+				}
+				wq = rounded(tc.dt, wq)
+				p := s.PackQuery()
+				w, err := p.Bytes(wq)
+				if err != nil {
+					t.Fatal(err)
+				}
+				elems["x"], elems["wq"], elems["bias"] = b.Mul(sq).MulN(tc.project), N(p.Elems), N(n)
+				in["x"], in["wq"], in["bias"] = packAs(tc.dt, x), w, packAs(tc.dt, bias)
+				if !s.Project.Bias {
+					bias = make([]float32, n)
+				}
+			}
 			kern, err := s.Kernel()
 			op := single(t, kern, err, elems)
 			q, k, v := rounded(tc.dt, gauss(r, tc.batch*tc.q*tc.heads*tc.dh)), rounded(tc.dt, gauss(r, tc.batch*tc.k*tc.kvHeads*tc.dh)), rounded(tc.dt, gauss(r, tc.batch*tc.k*tc.kvHeads*tc.dv))
 			in["q"], in["k"], in["v"] = packAs(tc.dt, q), packAs(tc.dt, k), packAs(tc.dt, v)
+			if n := tc.heads * tc.dh; tc.project > 0 { // what the kernel makes of x, rounded as it keeps it
+				for row := range tc.batch * tc.q {
+					for j := range n {
+						sum := float64(bias[j])
+						for l := range tc.project {
+							sum += float64(x[row*tc.project+l]) * float64(wq[l*n+j])
+						}
+						q[row*n+j] = float32(sum)
+					}
+				}
+				q = rounded(tc.dt, q)
+			}
 			dims := map[string]int64{"b": int64(tc.batch), "sq": int64(tc.q), "sk": int64(tc.k)}
 			index := func(heads, d, rows, z, h, i, e int) int {
 				if tc.bhsd {

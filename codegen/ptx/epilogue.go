@@ -17,10 +17,13 @@ type epilogue struct {
 	row, col asm.U32 // the lane's first output
 	cPtr     asm.U64
 	ptrs     []asm.U64
+	// given is the number of the program's inputs that are accumulators: 2 for a gated product, whose values come
+	// as those of the gate, then those of its partner.
+	given int
 }
 
 func newEpilogue(b *builder, p Program, c Matrix, extra []Matrix, m, n Expr) epilogue {
-	e := epilogue{b: b, prog: p, c: c, extra: extra, mE: m, nE: n, m: b.dim(m), n: b.dim(n)}
+	e := epilogue{b: b, prog: p, c: c, extra: extra, mE: m, nE: n, m: b.dim(m), n: b.dim(n), given: len(p.Inputs) - len(extra)}
 	// Parameters are read here, before any branch.
 	for _, x := range append([]Matrix{c}, extra...) {
 		b.dim(x.Row)
@@ -44,9 +47,12 @@ func (e *epilogue) place(c asm.U64, extra []asm.U64, coords []asm.U32) {
 	}
 	e.cPtr = at(c, e.c, e.prog.Outputs[0].DType)
 	for i, p := range extra {
-		e.ptrs = append(e.ptrs, at(p, e.extra[i], e.prog.Inputs[i+1]))
+		e.ptrs = append(e.ptrs, at(p, e.extra[i], e.dtype(i)))
 	}
 }
+
+// dtype is the format of extra input i.
+func (e *epilogue) dtype(i int) dtype { return e.prog.Inputs[e.given+i] }
 
 // together reports whether width neighbouring columns of m can move in one access.
 func (m Matrix) together(width int) bool {
@@ -70,7 +76,13 @@ func (e *epilogue) column(col, width, tileN int, rows func(each func(row int, v 
 	for q := range width {
 		b.If(c.AddI(q).Lt(e.n), func() {
 			e.group(c.AddI(q), 1, func(each func(int, []asm.F32)) {
-				rows(func(row int, v []asm.F32) { each(row, v[q:q+1]) })
+				rows(func(row int, v []asm.F32) {
+					one := v[q : q+1]
+					if e.given > 1 {
+						one = []asm.F32{v[q], v[width+q]}
+					}
+					each(row, one)
+				})
 			})
 		})
 	}
@@ -92,12 +104,15 @@ func (e *epilogue) group(c asm.U32, width int, rows func(each func(row int, v []
 			for i, m := range e.extra {
 				in[i] = fixed[i]
 				if in[i] == nil {
-					in[i] = e.loadRow(i, e.ptrs[i].AtMul(r, b.dim(m.Row), e.prog.Inputs[i+1].Size()), c, width)
+					in[i] = e.loadRow(i, e.ptrs[i].AtMul(r, b.dim(m.Row), e.dtype(i).Size()), c, width)
 				}
 			}
 			out := make([]value, width)
 			for q := range width {
-				args := []value{{f: v[q]}}
+				var args []value
+				for g := range e.given {
+					args = append(args, value{f: v[g*width+q]})
+				}
 				for i := range in {
 					args = append(args, in[i][q])
 				}
@@ -121,7 +136,7 @@ func (e *epilogue) group(c asm.U32, width int, rows func(each func(row int, v []
 
 // loadRow loads width neighbours of extra input i from a row that starts at p.
 func (e *epilogue) loadRow(i int, p asm.U64, c asm.U32, width int) []value {
-	b, m, dt := e.b, e.extra[i], e.prog.Inputs[i+1]
+	b, m, dt := e.b, e.extra[i], e.dtype(i)
 	at := p.AtMul(c, b.dim(m.Col), dt.Size())
 	var out []value
 	switch {

@@ -58,6 +58,15 @@ type Gemm struct {
 	Epilogue Program
 	Extra    []Matrix
 	Tile     Tile // zero: chosen from the shape
+	// Parts above 1 stands for so many products of the same A: B holds as many weights of one size, one after the
+	// other, each with an output c1, c2, ... of its own and with its own columns in the extra matrices that repeat
+	// over rows (biases).
+	Parts int
+	// Gated computes two products of A at a time: B holds two weights of one size, one after the other, and value 1 of
+	// the epilogue is the second's accumulator.
+	Gated bool
+	// Norm normalises the finished rows of C, which then are whole rows of N contiguous elements.
+	Norm *RowNorm
 
 	conv  *Conv      // B is the image of a convolution
 	pairs *pairTable // A is computed from two tables
@@ -74,7 +83,33 @@ func (g Gemm) Pack() (*Pack, error) {
 	if !okK || !okN || !okR || !okC {
 		return nil, fmt.Errorf("ptx: gemm: a weight needs constant sizes, got %v x %v", g.K, g.N)
 	}
-	return packMatrix(g.B.DType, int(k), int(n), int(rs), int(cs)), nil
+	p := packMatrix(g.B.DType, int(k), int(n), int(rs), int(cs))
+	if n := g.weights(); n > 1 {
+		return p.times(n), nil
+	}
+	return p, nil
+}
+
+// weights is the number of weights that B holds.
+func (g *Gemm) weights() int {
+	if g.Gated {
+		return 2
+	}
+	return max(1, g.Parts)
+}
+
+// times is the layout of n weights of one size, one after the other.
+func (p *Pack) times(n int) *Pack {
+	one := *p
+	p.Layout, p.Elems, p.source = fmt.Sprintf("%d of %s", n, one.Layout), n*one.Elems, n*one.source
+	p.order = func(i int) int {
+		j := one.order(i % one.Elems)
+		if j >= 0 {
+			j += i / one.Elems * one.source
+		}
+		return j
+	}
+	return p
 }
 
 func roundUp(n, to int) int { return (n + to - 1) / to * to }
@@ -139,10 +174,17 @@ func (g *Gemm) check() error {
 	if !g.Weight && len(g.B.Batch) != len(g.Batch) {
 		return fmt.Errorf("ptx: gemm: %d batch strides of B for %d batch dimensions", len(g.B.Batch), len(g.Batch))
 	}
+	if g.Gated && (!g.Weight || g.Parts > 1 || len(g.Epilogue.Inputs) < 2 || g.Epilogue.Inputs[1] != tensor.F32) {
+		return fmt.Errorf("ptx: gemm: a gated product takes two weights and an epilogue of both accumulators")
+	}
+	given := 1
+	if g.Gated {
+		given = 2
+	}
 	if len(g.Epilogue.Inputs) == 0 {
 		g.Epilogue = Program{Inputs: []tensor.DType{tensor.F32}, Outputs: []Result{{0, g.C.DType}}}
 	}
-	if len(g.Epilogue.Inputs) != len(g.Extra)+1 || len(g.Epilogue.Outputs) != 1 {
+	if len(g.Epilogue.Inputs) != len(g.Extra)+given || len(g.Epilogue.Outputs) != 1 {
 		return fmt.Errorf("ptx: gemm: epilogue of %d inputs and %d outputs, with %d extra matrices",
 			len(g.Epilogue.Inputs), len(g.Epilogue.Outputs), len(g.Extra))
 	}
@@ -151,6 +193,18 @@ func (g *Gemm) check() error {
 	}
 	if g.Epilogue.usesCoord() {
 		return fmt.Errorf("ptx: gemm: an epilogue has no coordinates")
+	}
+	if g.Parts > 1 && (!g.Weight || len(g.Batch) > 0 || g.Norm != nil) {
+		return fmt.Errorf("ptx: gemm: several products of one matrix take weights, no batch and no norm")
+	}
+	if g.Norm != nil {
+		n, ok := g.N.Const()
+		if !ok || n < 1 || len(g.Batch) > 0 || !g.C.Row.Equal(g.N) || !g.C.Col.Is(1) || !g.C.Offset.Is(0) {
+			return fmt.Errorf("ptx: gemm: a norm takes contiguous rows of known length, got %v", g.N)
+		}
+		if err := g.Norm.check(); err != nil {
+			return err
+		}
 	}
 	if g.Tile == (Tile{}) {
 		g.Tile = chooseTile(g)
@@ -167,6 +221,8 @@ func chooseTile(g *Gemm) Tile {
 		k = 32
 	}
 	switch {
+	case g.Gated: // twice the accumulators
+		return Tile{64, 64, k, 2, 2, 3}
 	case small(g.M, 16) && tensorCore:
 		return Tile{16, 64, k, 1, 4, 4}
 	case small(g.M, 16):
@@ -180,7 +236,8 @@ func chooseTile(g *Gemm) Tile {
 	return Tile{128, 128, k, 4, 2, 3}
 }
 
-// Kernel writes the kernel. Buffers are a, b, extra1, extra2, ..., c.
+// Kernel writes the kernel. Buffers are a, b, extra1, extra2, ..., [gamma, beta], c (or c1, c2, ...), and with a norm y
+// and, where several blocks finish a row, arrivals: one i32 per tile of rows, zero before and after.
 func (g Gemm) Kernel() (*Kernel, error) {
 	if g.A.DType == tensor.F64 {
 		return g.plain()
@@ -196,10 +253,10 @@ func (g Gemm) Kernel() (*Kernel, error) {
 	w := &gemmKernel{builder: newKernel(name, t.threads()), Gemm: g}
 	w.doc("%s: C[%v,%v] = A[.,%v] B, %s, tile %s", name, g.M, g.N, g.K, g.Math, t)
 	batch := Elems(g.Batch)
-	w.k.Grid = [3]Expr{g.M.CeilDiv(t.M), g.N.CeilDiv(t.N), batch}
+	w.k.Grid = [3]Expr{g.M.CeilDiv(t.M), g.N.CeilDiv(t.N), batch.MulN(max(1, g.Parts))}
 	w.k.Limits = g.limits()
-	if t.threads() <= 128 || w.k.Limits.Registers <= 128 {
-		// For small blocks: without it ptxas aims at more of them and spills a few bytes.
+	if t.threads() <= 128 || w.k.Limits.Registers <= 128 || g.Norm != nil && t.M <= 64 {
+		// For small blocks and norms: without it ptxas aims at more of them and spills a few bytes.
 		// For large ones: two per multiprocessor hide each other's barriers.
 		w.MinBlocks(2)
 	}
@@ -227,7 +284,8 @@ func (g Gemm) limits() Limits {
 
 func (g Gemm) cost(batch Expr) Cost {
 	mn := g.M.Mul(g.N)
-	c := Cost{FLOPs: mn.Mul(g.K).MulN(2).Mul(batch)}
+	weights, parts := N(g.weights()), N(max(1, g.Parts))
+	c := Cost{FLOPs: mn.Mul(g.K).MulN(2).Mul(batch).Mul(weights)}
 	add := func(m Matrix, dt tensor.DType, rows, cols Expr) {
 		n := N(dt.Size())
 		if !m.Row.Is(0) {
@@ -244,10 +302,14 @@ func (g Gemm) cost(batch Expr) Cost {
 		c.Bytes = c.Bytes.Add(n)
 	}
 	add(g.A, g.A.DType, g.M, g.K)
-	add(g.B, g.B.DType, g.K, g.N)
-	add(g.C, g.C.DType, g.M, g.N)
+	add(g.B, g.B.DType, g.K, g.N.Mul(weights))
+	add(g.C, g.C.DType, g.M, g.N.Mul(parts))
 	for i, m := range g.Extra {
-		add(m, g.Epilogue.Inputs[i+1], g.M, g.N)
+		add(m, g.Epilogue.Inputs[len(g.Epilogue.Inputs)-len(g.Extra)+i], g.M, g.N.Mul(parts))
+	}
+	if g.Norm != nil { // C comes back from L2
+		add(g.C, g.C.DType, g.M, g.N)
+		c.FLOPs = c.FLOPs.Add(mn.MulN(8))
 	}
 	return c
 }
@@ -270,9 +332,31 @@ func (w *gemmKernel) write() {
 	}
 	var extra []asm.U64
 	for i := range w.Extra {
-		extra = append(extra, w.buffer(fmt.Sprintf("extra%d", i+1), w.Epilogue.Inputs[i+1], Read))
+		extra = append(extra, w.buffer(fmt.Sprintf("extra%d", i+1), w.Epilogue.Inputs[len(w.Epilogue.Inputs)-len(w.Extra)+i], Read))
 	}
-	cPtr := w.buffer("c", w.Epilogue.Outputs[0].DType, Write)
+	out := w.Epilogue.Outputs[0].DType
+	var norm normBuffers
+	var arrivals asm.U64
+	if w.Norm != nil {
+		norm = w.normInputs(w.Norm)
+	}
+	var cPtr asm.U64
+	switch {
+	case w.Parts > 1:
+		var parts []asm.U64
+		for i := range w.Parts {
+			parts = append(parts, w.buffer(fmt.Sprintf("c%d", i+1), out, Write))
+		}
+		cPtr = w.part(parts, &bPtr, extra)
+	case w.Norm != nil:
+		cPtr = w.buffer("c", out, ReadWrite)
+		norm.y = w.buffer("y", out, Write)
+		if w.tilesN() > 1 {
+			arrivals = w.buffer("arrivals", tensor.I32, ReadWrite)
+		}
+	default:
+		cPtr = w.buffer("c", out, Write)
+	}
 	w.m, w.n = w.dim(w.M), w.dim(w.N)
 	k := w.dim(w.K)
 	w.Comment("this block's tile of the output and its batch")
@@ -302,19 +386,112 @@ func (w *gemmKernel) write() {
 	sizeA := opA.bytes()
 	sizeB := opB.bytes()
 	stage := sizeA + sizeB
+	var opB2 loader // of a gated product's second weight
+	if w.Gated {
+		p, _ := w.Pack()
+		opB2 = w.operandB(bPtr.AddI(p.Elems/2*p.DType.Size()), col, k)
+		stage += sizeB
+	}
 	w.k.DynamicShared = stage * t.Stages
 	w.core = newCore(w.builder, w.Math, w.A.DType, t)
 	w.zero()
+	var partner *core
+	if w.Gated {
+		partner = newCore(w.builder, w.Math, w.A.DType, t)
+		partner.zero()
+	}
 	w.epi.row, w.epi.col = row.Add(w.row0).As("out_row"), col.Add(w.col0).As("out_col")
 	w.pipeline("k", k.CeilDivI(t.K), smem, t.Stages, stage,
 		func(kc, to asm.U32) {
 			k0 := kc.MulI(t.K)
 			opA.issue(k0, to)
 			opB.issue(k0, to.AddI(sizeA))
+			if w.Gated {
+				opB2.issue(k0, to.AddI(sizeA+sizeB))
+			}
 		},
-		func(_, from asm.U32) { w.multiply(from, from.AddI(sizeA), opA.pitch, opB) })
+		func(_, from asm.U32) {
+			w.multiply(from, from.AddI(sizeA), opA.pitch, opB)
+			if w.Gated {
+				partner.multiply(from, from.AddI(sizeA+sizeB), opA.pitch, opB2)
+			}
+		})
 	w.Comment("epilogue")
-	w.columns(func(col, width int, each func(func(int, []asm.F32))) { w.epi.column(col, width, t.N, each) })
+	group := 0
+	w.columns(func(col, width int, each func(func(int, []asm.F32))) {
+		if w.Gated {
+			first, second := each, partner.group(group)
+			group++
+			each = func(f func(int, []asm.F32)) {
+				i := 0
+				first(func(row int, v []asm.F32) {
+					f(row, append(append([]asm.F32{}, v...), second[i]...))
+					i++
+				})
+			}
+		}
+		w.epi.column(col, width, t.N, each)
+	})
+	if w.Norm != nil {
+		w.normRows(row, cPtr, norm, arrivals)
+	}
+}
+
+// part moves the pointers to the block's own product and returns its output.
+func (w *gemmKernel) part(outs []asm.U64, b *asm.U64, extra []asm.U64) asm.U64 {
+	w.Comment("this block's product")
+	p, _ := w.Pack()
+	n, _ := w.N.Const()
+	z := w.BlockZ()
+	*b = b.AtMul(z, w.Const(p.Elems/w.Parts), p.DType.Size())
+	for i, m := range w.Extra {
+		if m.Row.Is(0) {
+			extra[i] = extra[i].AtMul(z, w.Const(int(n)), w.Epilogue.Inputs[i+1].Size())
+		}
+	}
+	out := outs[0]
+	for i, c := range outs[1:] {
+		out = z.EqI(i+1).SelU64(c, out)
+	}
+	return out
+}
+
+// tilesN is the number of blocks that finish a row between them.
+func (w *gemmKernel) tilesN() int {
+	n, _ := w.N.Const()
+	return (int(n) + w.Tile.N - 1) / w.Tile.N
+}
+
+// normRows normalises the rows of the block's tile, once all of their columns are there.
+func (w *gemmKernel) normRows(first asm.U32, c asm.U64, p normBuffers, arrivals asm.U64) {
+	n, _ := w.N.Const()
+	d, warps := int(n), w.Tile.threads()/asm.WarpSize
+	end := first.AddI(w.Tile.M).Min(w.m).As("end_row")
+	batch := min(w.Norm.batch(d), max(1, w.Tile.M/warps))
+	rows := func() {
+		w.Comment("each warp normalises %d rows at a time", batch)
+		w.For("norm_row", w.Warp().MadI(batch, first), end, warps*batch, func(r asm.U32) {
+			at, live := make([]asm.U32, batch), make([]asm.Pred, batch)
+			for i := range at {
+				at[i], live[i] = r.AddI(i).Min(end.AddI(-1)), r.AddI(i).Lt(end)
+			}
+			w.normalise(w.Norm, d, w.Epilogue.Outputs[0].DType, c, p, at, live)
+		})
+	}
+	w.Comment("norm: the block's columns are stored")
+	w.Barrier()
+	if w.tilesN() == 1 {
+		rows()
+		return
+	}
+	flag := w.Shared("before", 4, 4)
+	w.If(w.Tid().EqI(0), func() { flag.StsU32(0, arrivals.At(w.BlockX(), 4).AtomicAdd(0, w.Const(1))) })
+	w.Barrier()
+	w.Comment("the last block of these rows has all of their columns")
+	w.If(flag.LdsU32(0).EqI(w.tilesN()-1), func() {
+		w.If(w.Tid().EqI(0), func() { arrivals.At(w.BlockX(), 4).StU32(0, w.Const(0)) }) // ready for the next run
+		rows()
+	})
 }
 
 // operandA plans the copies of A: always k-contiguous in shared memory.

@@ -13,6 +13,7 @@ package ptx
 import (
 	"fmt"
 	"hash/fnv"
+	"slices"
 
 	"github.com/seed-c851cfd2/moec/codegen/ptx/asm"
 	"github.com/seed-c851cfd2/moec/ir/tensor"
@@ -64,6 +65,12 @@ type Kernel struct {
 	Params        []Param
 	Limits        Limits
 	Cost          Cost
+}
+
+// Counters is the number of i32 counters, zero before and after, by which the blocks of a product tell who finishes the
+// rows of a tile; none where one block does.
+func (k *Kernel) Counters() (n Expr, ok bool) {
+	return k.Grid[0], slices.ContainsFunc(k.Params, func(p Param) bool { return p.Name == "arrivals" })
 }
 
 // builder is a kernel being written.

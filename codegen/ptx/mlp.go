@@ -22,6 +22,8 @@ type MLP struct {
 	UseNorm, Magnitude bool
 	Tile1, Tile2       Tile
 	Fused              bool // one launch; see Planner.MLP for when that pays
+	// Norm normalises the finished rows: the formula's value is sum, and y is its norm.
+	Norm *RowNorm
 }
 
 // Op writes the launches: fused, one; else one per product, and the selection of top-K between them.
@@ -43,27 +45,34 @@ func (s MLP) Op() (*Op, error) {
 	add("x", Input, s.DType, s.Tokens.MulN(s.D), nil)
 	add("hidden", Scratch, s.DType, hidden, nil)
 	// first layer
-	product := func(name string, k, n int, a, w, c string, tile Tile, bias string, act Fn, extra string) error {
+	product := func(name string, k, n int, a, w, c string, tile Tile, bias, upBias string, gated bool, act Fn, residual string, norm *RowNorm) error {
 		var p Program
-		acc := p.In(tensor.F32)
+		v, up := p.In(tensor.F32), 0
+		if gated {
+			up = p.In(tensor.F32)
+		}
 		g := Gemm{
-			Name: name, M: s.Tokens, N: N(n), K: N(k), Weight: true, Math: s.Math, Tile: tile,
+			Name: name, M: s.Tokens, N: N(n), K: N(k), Weight: true, Math: s.Math, Tile: tile, Gated: gated,
 			A: Matrix{DType: s.DType, Row: N(k), Col: N(1)}, B: Matrix{DType: s.DType, Row: N(n), Col: N(1)},
 			C: Matrix{DType: s.DType, Row: N(n), Col: N(1)},
 		}
 		args := []string{a, w}
-		v := acc
-		var biasV, extraV int
+		read := func(name string, row Expr) int {
+			g.Extra = append(g.Extra, Matrix{DType: s.DType, Row: row, Col: N(1)})
+			args = append(args, name)
+			return p.In(s.DType)
+		}
+		var biasV, upBiasV, residualV int
 		if bias != "" {
-			biasV = p.In(s.DType)
-			g.Extra = append(g.Extra, Matrix{DType: s.DType, Row: N(0), Col: N(1)})
-			args = append(args, bias)
+			biasV = read(bias, N(0))
 			add(bias, Weight, s.DType, N(n), nil)
 		}
-		if extra != "" {
-			extraV = p.In(s.DType)
-			g.Extra = append(g.Extra, Matrix{DType: s.DType, Row: N(n), Col: N(1)})
-			args = append(args, extra)
+		if upBias != "" {
+			upBiasV = read(upBias, N(0))
+			add(upBias, Weight, s.DType, N(n), nil)
+		}
+		if residual != "" {
+			residualV = read(residual, N(n))
 		}
 		if bias != "" {
 			v = p.Do("add", v, biasV)
@@ -71,13 +80,17 @@ func (s MLP) Op() (*Op, error) {
 		if act != "" {
 			v = p.Do(act, v)
 		}
-		if extra == "residual" {
-			v = p.Do("add", v, extraV)
-		} else if extra != "" {
-			v = p.Do("mul", v, extraV)
+		if upBias != "" {
+			up = p.Do("add", up, upBiasV)
+		}
+		if gated {
+			v = p.Do("mul", v, up)
+		}
+		if residual != "" {
+			v = p.Do("add", v, residualV)
 		}
 		p.Out(v, s.DType)
-		g.Epilogue = p
+		g.Epilogue, g.Norm = p, norm
 		pack, err := g.Pack()
 		if err != nil {
 			return err
@@ -87,7 +100,20 @@ func (s MLP) Op() (*Op, error) {
 		if err != nil {
 			return err
 		}
-		op.Launches = append(op.Launches, Launch{kern, append(args, c)})
+		if norm == nil {
+			op.Launches = append(op.Launches, Launch{kern, append(args, c)})
+			return nil
+		}
+		args = append(args, "gamma")
+		if norm.Beta {
+			args = append(args, "beta")
+		}
+		args = append(args, "sum", c)
+		if n, ok := kern.Counters(); ok {
+			add("arrivals", State, tensor.I32, n, nil)
+			args = append(args, "arrivals")
+		}
+		op.Launches = append(op.Launches, Launch{kern, args})
 		return nil
 	}
 	optional := func(have bool, name string) string {
@@ -96,15 +122,7 @@ func (s MLP) Op() (*Op, error) {
 		}
 		return ""
 	}
-	gate := ""
-	if s.Gated {
-		gate = "up_out"
-		add(gate, Scratch, s.DType, hidden, nil)
-		if err := product("mlp_up", s.D, s.F, "x", "up", gate, s.Tile1, optional(s.UpBias, "up_bias"), "", ""); err != nil {
-			return nil, err
-		}
-	}
-	if err := product("mlp_in", s.D, s.F, "x", "w1", "hidden", s.Tile1, optional(s.Bias1, "b1"), s.Activation, gate); err != nil {
+	if err := product("mlp_in", s.D, s.F, "x", "w1", "hidden", s.Tile1, optional(s.Bias1, "b1"), optional(s.UpBias, "up_bias"), s.Gated, s.Activation, "", nil); err != nil {
 		return nil, err
 	}
 	if s.TopK > 0 && s.TopK < s.F {
@@ -123,8 +141,9 @@ func (s MLP) Op() (*Op, error) {
 	if s.Residual {
 		add("residual", Input, s.DType, s.Tokens.MulN(s.Dv), nil)
 	}
+	op.Buffers = append(op.Buffers, s.Norm.buffers(s.Tokens, s.Dv, s.DType)...)
 	add("y", Output, s.DType, s.Tokens.MulN(s.Dv), nil)
-	if err := product("mlp_out", s.F, s.Dv, "hidden", "w2", "y", s.Tile2, optional(s.Bias2, "b2"), "", residual); err != nil {
+	if err := product("mlp_out", s.F, s.Dv, "hidden", "w2", "y", s.Tile2, optional(s.Bias2, "b2"), "", false, "", residual, s.Norm); err != nil {
 		return nil, err
 	}
 	return op, nil
@@ -135,7 +154,7 @@ func (s MLP) fused() (*Op, error) {
 	m := MoE{
 		Tokens: s.Tokens, D: s.D, E: 1, G: s.F, Dv: s.Dv, DType: s.DType, Math: s.Math, K: 1, Gate: GateOne,
 		Activation: s.Activation, Gated: s.Gated, Bias: s.Bias1, UpBias: s.UpBias, OBias: s.Bias2, Base: s.Residual,
-		dense: true,
+		Norm: s.Norm, dense: true,
 	}
 	if err := m.check(); err != nil {
 		return nil, err
@@ -175,6 +194,12 @@ func (s MLP) fused() (*Op, error) {
 			b.Role, b.Elems = State, s.Tokens
 		case "y":
 			b.Role, b.Elems = Output, s.Tokens.MulN(s.Dv)
+		default: // of the norm
+			for _, n := range s.Norm.buffers(s.Tokens, s.Dv, s.DType) {
+				if n.Name == p.Name {
+					b = n
+				}
+			}
 		}
 		if b.Pack != nil {
 			b.Elems = N(b.Pack.Elems)

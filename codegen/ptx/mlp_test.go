@@ -72,7 +72,7 @@ func runMLP(t *testing.T, s MLP, tokens int, tol float64, keep func(w2 []float32
 	bytes := map[string][]byte{}
 	for _, b := range op.Buffers {
 		v := in[b.Name]
-		if b.Name == "w1" && s.Gated && s.Fused {
+		if b.Name == "w1" && s.Gated {
 			v = append(append([]float32{}, v...), in["up"]...)
 		}
 		switch {
@@ -100,7 +100,15 @@ func runMLP(t *testing.T, s MLP, tokens int, tol float64, keep func(w2 []float32
 	if keep != nil {
 		k = keep(in["w2"])
 	}
+	var gamma, beta []float32
+	if s.Norm != nil {
+		gamma, beta = normParams(t, s.Norm, s.Dv, bytes)
+	}
 	out := run(t, op, map[string]int64{"T": int64(tokens)}, bytes)
+	if s.Norm != nil {
+		checkNorm(t, s.Norm, s.Dv, s.DType, out, mlpEval(s, tokens, in, k), gamma, beta, tol)
+		return
+	}
 	near(t, "y", unpack(s.DType, out["y"]), mlpEval(s, tokens, in, k), tol)
 }
 
@@ -110,6 +118,7 @@ func TestMLP(t *testing.T) {
 		"biases":   {D: 64, F: 128, Dv: 64, Activation: "gelu", Bias1: true, Bias2: true, Residual: true},
 		"wide":     {D: 37, F: 300, Dv: 37, Activation: "relu", Bias1: true, Bias2: true},
 		"swiglu":   {D: 32, F: 96, Dv: 32, Activation: "silu", Gated: true, UpBias: true},
+		"gated":    {D: 37, F: 50, Dv: 12, Activation: "gelu", Gated: true, Bias1: true, UpBias: true, Bias2: true},
 		"identity": {D: 8, F: 8, Dv: 8},
 	}
 	for name, s := range cases {

@@ -49,6 +49,8 @@ type MoE struct {
 	Base                                  bool // y also gets base [Tokens, Dv]: a residual, shared experts
 	Logits                                bool // logits [Tokens, E] are given instead of a selector
 	Ranks                                 bool // f32 ranks [Tokens, E] order the experts instead of the logits
+	// Norm normalises the finished rows: the formula's value is sum, and y is its norm.
+	Norm *RowNorm
 
 	dense bool // one expert that every token has, without routing: a dense MLP
 
@@ -99,6 +101,14 @@ func (s *MoE) check() error {
 	case (s.DType == tensor.F16 || s.DType == tensor.BF16) && s.Math == Tensor16:
 	default:
 		return fmt.Errorf("ptx: moe: %s product of %s", s.Math, s.DType)
+	}
+	if s.Norm != nil {
+		if s.ByThreshold && s.MinK == 0 {
+			return fmt.Errorf("ptx: moe: tokens without experts are finished by the router, which has no norm")
+		}
+		if err := s.Norm.check(); err != nil {
+			return err
+		}
 	}
 	if s.RouterRows == 0 {
 		s.RouterRows = 32
@@ -217,6 +227,7 @@ func (s MoE) Prefill() (*Op, error) {
 	if s.Base {
 		add("base", Input, s.DType, s.Tokens.MulN(s.Dv))
 	}
+	op.Buffers = append(op.Buffers, s.Norm.buffers(s.Tokens, s.Dv, s.DType)...)
 	add("y", Output, s.DType, s.Tokens.MulN(s.Dv))
 	add("ids", Scratch, tensor.I32, pairs)
 	add("gates", Scratch, tensor.F32, pairs)

@@ -62,6 +62,7 @@ func (s MoE) Decode() (*Op, error) {
 	if s.Base {
 		add("base", Input, s.DType, s.Tokens.MulN(s.Dv), nil)
 	}
+	op.Buffers = append(op.Buffers, s.Norm.buffers(s.Tokens, s.Dv, s.DType)...)
 	add("partial", Scratch, tensor.F32, s.Tokens.MulN(blocks*s.Dv), nil)
 	add("arrivals", State, tensor.I32, s.Tokens, nil)
 	add("y", Output, s.DType, s.Tokens.MulN(s.Dv), nil)
@@ -105,9 +106,12 @@ func (d *decodeKernel) write() {
 	selBias := optional(d.SelBias, "sel_bias")
 	d.bias, d.upBias = optional(d.Bias, "bias"), optional(d.UpBias, "up_bias")
 	d.outBias, d.oBias, d.base = optional(d.OutBias, "out_bias"), optional(d.OBias, "o_bias"), optional(d.Base, "base")
+	if d.Norm != nil {
+		d.norm = d.normInputs(d.Norm)
+	}
 	partial := d.buffer("partial", tensor.F32, ReadWrite)
 	arrivals := d.buffer("arrivals", tensor.I32, ReadWrite)
-	d.y = d.buffer("y", d.DType, Write)
+	d.outputs()
 	d.token = d.BlockY()
 
 	in := roundUp(d.D, packPadK)
@@ -215,6 +219,12 @@ func (d *decodeKernel) write() {
 			}
 			d.finish([]asm.F32{sum}, d.token, col)
 		})
+		if d.Norm != nil {
+			d.Barrier() // the row is finished
+			d.If(d.Warp().EqI(0), func() {
+				d.normalise(d.Norm, d.Dv, d.DType, d.y, d.norm, []asm.U32{d.token}, []asm.Pred{d.Bool(true)})
+			})
+		}
 	})
 }
 

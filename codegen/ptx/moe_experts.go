@@ -11,7 +11,9 @@ type expertKernel struct {
 	*MoE
 	x, w1, w2, perm, gates, tiles, ntiles asm.U64
 	bias, upBias, outBias, oBias, base    asm.U64
-	slotsAt, arrivals, counts, y          asm.U64
+	slotsAt, arrivals, counts             asm.U64
+	y                                     asm.U64 // finished rows
+	norm                                  normBuffers
 	expert, firstRow, rows, part          asm.U32
 	pairAt, gateAt                        asm.U32 // shared [TileRows]
 	doneAt                                asm.U32 // shared [TileRows]: the token is complete
@@ -30,6 +32,9 @@ func (s *MoE) expertBuffers(b *builder) *expertKernel {
 	e.bias, e.upBias = optional(s.Bias, "bias"), optional(s.UpBias, "up_bias")
 	e.outBias, e.oBias = optional(s.OutBias, "out_bias"), optional(s.OBias, "o_bias")
 	e.base = optional(s.Base, "base")
+	if s.Norm != nil {
+		e.norm = b.normInputs(s.Norm)
+	}
 	if !s.dense {
 		e.perm, e.gates = b.buffer("perm", tensor.I32, Read), b.buffer("gates", tensor.F32, Read)
 		e.tiles, e.ntiles = b.buffer("tiles", tensor.I32, Read), b.buffer("ntiles", tensor.I32, Read)
@@ -40,8 +45,18 @@ func (s *MoE) expertBuffers(b *builder) *expertKernel {
 	if !s.direct() {
 		e.slotsAt, e.arrivals = b.buffer("slots", s.DType, ReadWrite), b.buffer("arrivals", tensor.I32, ReadWrite)
 	}
-	e.y = b.buffer("y", s.DType, Write)
+	e.outputs()
 	return e
+}
+
+// outputs declares where finished rows go.
+func (e *expertKernel) outputs() {
+	if e.Norm == nil {
+		e.y = e.buffer("y", e.DType, Write)
+		return
+	}
+	e.y = e.buffer("sum", e.DType, ReadWrite)
+	e.norm.y = e.buffer("y", e.DType, Write)
 }
 
 // experts writes the third launch.
@@ -56,6 +71,9 @@ func (s *MoE) experts() (*Kernel, error) {
 	b.k.Limits = Limits{Registers: 128} // two blocks of 8 warps per multiprocessor
 	if s.Gated {
 		b.k.Limits.Registers = 208 // twice the accumulators
+	}
+	if !s.Gated || s.TileRows <= 32 {
+		b.MinBlocks(2) // or ptxas aims at more of the small ones and spills a few bytes
 	}
 	e := s.expertBuffers(b)
 	e.prologue()
@@ -126,10 +144,14 @@ func (s *MoE) experts() (*Kernel, error) {
 	return b.done(), nil
 }
 
-// hiddenTile is the tile of the first product: TileRows x chunk, by 8 warps.
+// hiddenTile is the tile of the first product: TileRows x chunk, by 8 warps, each at least 32 columns wide or, on tensor
+// cores, 16 rows tall.
 func (s *MoE) hiddenTile() Tile {
-	n := s.chunk() / 32
-	return Tile{M: s.TileRows, N: s.chunk(), K: 16, WarpsM: 8 / n, WarpsN: n}
+	tall := 8 / (s.chunk() / 32)
+	if s.Math != Exact {
+		tall = min(tall, s.TileRows/16)
+	}
+	return Tile{M: s.TileRows, N: s.chunk(), K: 16, WarpsM: tall, WarpsN: 8 / tall}
 }
 
 // outChunk is the number of output columns that a block computes at a time.
@@ -349,6 +371,10 @@ func storeRun(f *asm.Func, at asm.U64, dt dtype, v []asm.F32) {
 // combine: whoever completes a token's last slot adds its slots in slot order.
 func (e *expertKernel) combine() {
 	if e.direct() {
+		if e.Norm != nil {
+			e.Barrier() // the tile's rows are finished
+			e.normTile(e.pairAt, func(mark asm.U32) asm.Pred { return mark.NeI(-1) })
+		}
 		return
 	}
 	e.Comment("announce the tile's slots; the last arriver of a token owns its sum")
@@ -397,5 +423,25 @@ func (e *expertKernel) combine() {
 				e.finish(sum, token, col)
 			})
 		})
+	})
+	if e.Norm != nil { // every thread reads what it has written
+		e.normTile(e.doneAt, func(mark asm.U32) asm.Pred { return mark.NeI(0) })
+	}
+}
+
+// normTile normalises the tokens of the tile's rows whose marks in shared memory say that they are finished, each by
+// the warp that sums it.
+func (e *expertKernel) normTile(marks asm.U32, finished func(mark asm.U32) asm.Pred) {
+	warps := e.Threads() / asm.WarpSize
+	batch := min(e.Norm.batch(e.Dv), e.TileRows/warps)
+	e.Comment("each warp normalises its tokens, %d at a time", batch)
+	e.For("norm_row", e.Warp(), e.Const(e.TileRows), warps*batch, func(row asm.U32) {
+		at, live := make([]asm.U32, batch), make([]asm.Pred, batch)
+		for i := range at {
+			r := row.AddI(i * warps)
+			at[i] = e.pairAt.Add(r.MulI(4)).LdsU32(0).DivI(e.slots())
+			live[i] = finished(marks.Add(r.MulI(4)).LdsU32(0))
+		}
+		e.normTokens(e.Norm, e.Dv, e.DType, e.y, e.norm, at, live)
 	})
 }

@@ -190,17 +190,22 @@ func moeCases() map[string]struct {
 func TestMoEPrefill(t *testing.T) {
 	for name, c := range moeCases() {
 		for _, tokens := range c.tokens {
-			t.Run(fmt.Sprintf("%s_%d", name, tokens), func(t *testing.T) {
-				s := c.MoE
-				s.Tokens, s.DType = Sym("T"), tensor.F32
-				op, err := s.Prefill()
-				if err != nil {
-					t.Fatal(err)
-				}
-				m := newMoEData(seeded(t), s, tokens)
-				out := run(t, op, map[string]int64{"T": int64(tokens)}, m.bytes(t, op))
-				near(t, "y", unpack(tensor.F32, out["y"]), m.eval(), 3e-6)
-			})
+			for _, v := range []struct {
+				math Math
+				rows int
+			}{{Exact, 0}, {TF32x3, 0}, {TF32x3, 32}} {
+				t.Run(fmt.Sprintf("%s_%d_%v_%d", name, tokens, v.math, v.rows), func(t *testing.T) {
+					s := c.MoE
+					s.Tokens, s.DType, s.Math, s.TileRows = Sym("T"), tensor.F32, v.math, v.rows
+					op, err := s.Prefill()
+					if err != nil {
+						t.Fatal(err)
+					}
+					m := newMoEData(seeded(t), s, tokens)
+					out := run(t, op, map[string]int64{"T": int64(tokens)}, m.bytes(t, op))
+					near(t, "y", unpack(tensor.F32, out["y"]), m.eval(), 5e-6)
+				})
+			}
 		}
 	}
 }

@@ -15,6 +15,7 @@ type mutationCase struct {
 	op   *Op
 	dims map[string]int64
 	in   map[string][]byte
+	only int // the launch, counted from 1, to damage; 0: all
 }
 
 // What mutants of our kernels change nothing, and why.
@@ -33,6 +34,9 @@ const (
 	scratch    = "zeros past the row's padding land where a later step writes before anybody reads"
 	noUnit     = "units past the expert's have zero weights, and no bias here"
 	neverZero  = "no gate is 0 in this launch; skipping saves work, not correctness"
+	pastEnd    = "what it loads is of the next row, and every use of it has the same guard"
+	idleWarp   = "a warp without queries multiplies zeros; skipping saves work, not correctness"
+	sameRow    = "a row that is not live has a live one's number, and would be stored again"
 )
 
 var harmlessMutants = map[string]map[string]string{
@@ -49,6 +53,30 @@ var harmlessMutants = map[string]map[string]string{
 		"skip#0": scratch, "skip#2": runs, "skip#3": runs, "skip#6": allLanes, "skip#11": neverZero, "skip#12": zeroTerm,
 		"skip#4": elected, "skip#8": elected, "skip#13": elected, "skip#14": elected, "skip#15": elected, "skip#16": elected,
 		"skip#18": noUnit, "skip#20": neverZero, "skip#23": elected,
+	},
+	"attention_queries/0": {
+		"skip#4": idleWarp, "skip#5": runs, "skip#6": runs, "skip#7": spare,
+		"zerofill#6": firstTile, "zerofill#7": firstTile, "zerofill#8": firstTile, "zerofill#9": firstTile, "zerofill#10": firstTile,
+	},
+	"gemm_norm/0": {
+		"skip#8": elected, "skip#9": runs, "skip#10": pastEnd, "skip#11": pastEnd,
+		"skip#14": zeroSlot, "skip#15": zeroSlot, "skip#16": zeroSlot, "skip#17": zeroSlot,
+		"skip#22": sameRow, "skip#24": sameRow, "skip#26": sameRow, "skip#28": sameRow,
+	},
+	"mlp_norm/0": {
+		"zerofill#0": zeroWeight, "skip#17": runs,
+		"skip#23": zeroSlot, "skip#24": zeroSlot, "skip#25": zeroSlot, "skip#26": zeroSlot,
+		"skip#27": sameRow, "skip#29": sameRow, "skip#31": sameRow, "skip#33": sameRow,
+	},
+	"moe_norm/2": {
+		"zerofill#0": zeroWeight, "skip#20": runs, "skip#23": runs, "skip#24": runs,
+		"skip#30": zeroSlot, "skip#31": zeroSlot, "skip#32": zeroSlot, "skip#33": zeroSlot,
+		"skip#38": sameRow, "skip#40": sameRow, "skip#42": sameRow, "skip#44": sameRow,
+	},
+	"moe_decode_norm/0": {
+		"skip#10": neverZero, "skip#17": noUnit, "skip#19": neverZero, "skip#26": zeroSlot,
+		"skip#4": elected, "skip#7": elected, "skip#12": elected, "skip#13": elected, "skip#14": elected, "skip#15": elected,
+		"skip#22": elected, "skip#24": elected,
 	},
 	"topk/0":      {"skip#2": elected, "skip#3": elected},
 	"layernorm/0": {"skip#1": zeroSlot, "skip#2": elected, "skip#4": elected},
@@ -73,6 +101,9 @@ func TestMutants(t *testing.T) {
 				t.Fatal(err)
 			}
 			for i, l := range c.op.Launches {
+				if c.only > 0 && i+1 != c.only {
+					continue
+				}
 				t.Run(fmt.Sprint(i), func(t *testing.T) {
 					harmless := harmlessMutants[fmt.Sprintf("%s/%d", name, i)]
 					whole := *l.Kernel
@@ -188,6 +219,11 @@ var mutationCases = map[string]func(t *testing.T) mutationCase{
 		}
 		return gemmMutation(t, g, tensor.BF16, 33)
 	},
+	"gemm_norm": func(t *testing.T) mutationCase {
+		g := residualNorm(Sym("m"), 84, 24, tensor.F32, Exact, RowNorm{Scale: tensor.F32, Beta: true, Eps: 1e-5}, Tile{16, 64, 16, 1, 2, 3})
+		in, _, _, _ := normNumbers(t, g, 19)
+		return mutationCase{op: g.normOp(t), dims: map[string]int64{"m": 19}, in: in}
+	},
 	"moe": func(t *testing.T) mutationCase {
 		s := MoE{Tokens: Sym("T"), D: 72, E: 40, G: 40, Dv: 20, K: 2, DType: tensor.F32, Activation: "relu"}
 		op, err := s.Prefill()
@@ -206,6 +242,25 @@ var mutationCases = map[string]func(t *testing.T) mutationCase{
 		m := newMoEData(seeded(t), s, 2)
 		return mutationCase{op: op, dims: map[string]int64{"T": 2}, in: m.bytes(t, op)}
 	},
+	"moe_norm": func(t *testing.T) mutationCase { return normMutation(t, MoE.Prefill, 35) },
+	"mlp_norm": func(t *testing.T) mutationCase {
+		s := MLP{Tokens: Sym("T"), D: 24, F: 30, Dv: 20, DType: tensor.F32, Activation: "relu", Fused: true}
+		s.Norm = &RowNorm{Scale: tensor.F32, RMS: true, Eps: 1e-5}
+		op, err := s.Op()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := seeded(t)
+		in := map[string][]byte{"x": packAs(tensor.F32, gauss(r, 67*24)), "gamma": packAs(tensor.F32, gauss(r, 20))}
+		for name, n := range map[string]int{"w1": 24 * 30, "w2": 30 * 20} {
+			b, _ := op.Buffer(name)
+			if in[name], err = b.Pack.Bytes(gauss(r, n)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return mutationCase{op: op, dims: map[string]int64{"T": 67}, in: in}
+	},
+	"moe_decode_norm": func(t *testing.T) mutationCase { return normMutation(t, MoE.Decode, 2) },
 	"layernorm": func(t *testing.T) mutationCase {
 		k, err := Norm{Rows: Sym("T"), D: N(1100), DType: tensor.F32, Scale: tensor.F32, Beta: true, Eps: 1e-5}.Kernel()
 		all := Sym("T").MulN(1100)
@@ -213,6 +268,28 @@ var mutationCases = map[string]func(t *testing.T) mutationCase{
 		r := seeded(t)
 		return mutationCase{op: op, dims: map[string]int64{"T": 2}, in: map[string][]byte{
 			"x": packAs(tensor.F32, gauss(r, 2200)), "gamma": packAs(tensor.F32, gauss(r, 1100)), "beta": packAs(tensor.F32, gauss(r, 1100)),
+		}}
+	},
+	"attention_queries": func(t *testing.T) mutationCase {
+		const n, d = 67, 52
+		s := Attention{
+			Batch: N(1), Heads: 2, KVHeads: 2, Queries: Sym("s"), Keys: Sym("s"), HeadDim: 16, VHeadDim: 16, DType: tensor.F32, Math: TF32x3, Scale: 0.3,
+			Project: &QueryProjection{D: d, Bias: true},
+		}
+		s.Q, s.K = Heads{Row: N(d)}, Heads{Head: N(16), Row: N(32)}
+		s.V, s.Y = s.K, s.K
+		p := s.PackQuery()
+		k, err := s.Kernel()
+		all := Sym("s").MulN(32)
+		op := single(t, k, err, map[string]Expr{"x": Sym("s").MulN(d), "wq": N(p.Elems), "bias": N(32), "k": all, "v": all, "y": all})
+		r := seeded(t)
+		w, err := p.Bytes(gauss(r, d*32))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return mutationCase{op: op, dims: map[string]int64{"s": n}, in: map[string][]byte{
+			"x": packAs(tensor.F32, gauss(r, n*d)), "wq": w, "bias": packAs(tensor.F32, gauss(r, 32)),
+			"k": packAs(tensor.F32, gauss(r, n*32)), "v": packAs(tensor.F32, gauss(r, n*32)),
 		}}
 	},
 	"attention": func(t *testing.T) mutationCase {
@@ -230,6 +307,22 @@ var mutationCases = map[string]func(t *testing.T) mutationCase{
 			"q": packAs(tensor.F32, gauss(r, n*24)), "k": packAs(tensor.F32, gauss(r, n*24)), "v": packAs(tensor.F32, gauss(r, n*40)),
 		}}
 	},
+}
+
+// normMutation is a mixture that normalises its rows; only the launch that does is damaged.
+func normMutation(t *testing.T, build func(MoE) (*Op, error), tokens int) mutationCase {
+	s := MoE{
+		Tokens: Sym("T"), D: 24, E: 3, G: 20, Dv: 20, K: 2, DType: tensor.F32, Activation: "relu",
+		Norm: &RowNorm{Scale: tensor.F32, Beta: true, Eps: 1e-5},
+	}
+	op, err := build(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newMoEData(seeded(t), s, tokens)
+	in := m.bytes(t, op)
+	normParams(t, s.Norm, s.Dv, in)
+	return mutationCase{op: op, dims: map[string]int64{"T": int64(tokens)}, in: in, only: len(op.Launches)}
 }
 
 func gemmMutation(t *testing.T, g Gemm, dt tensor.DType, m int) mutationCase {
@@ -252,17 +345,9 @@ func gemmMutation(t *testing.T, g Gemm, dt tensor.DType, m int) mutationCase {
 // TestOrderOfBlocks: the same bits come out whatever the order in which blocks and warps run.
 func TestOrderOfBlocks(t *testing.T) {
 	s := MoE{Tokens: Sym("T"), D: 24, E: 6, G: 130, Dv: 20, K: 2, DType: tensor.F32, Activation: "relu", OBias: true}
-	prefill, err := s.Prefill()
-	if err != nil {
-		t.Fatal(err)
-	}
-	decode, err := s.Decode()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, op := range []*Op{prefill, decode} {
-		m := newMoEData(seeded(t), s, 35)
-		in, dims := m.bytes(t, op), map[string]int64{"T": 35}
+	normed := s
+	normed.Norm = &RowNorm{Scale: tensor.F32, Beta: true, Eps: 1e-5}
+	same := func(op *Op, dims map[string]int64, in map[string][]byte) {
 		var first []byte
 		for seed := range uint64(4) {
 			out, err := execute(t, op, dims, in, seed)
@@ -276,4 +361,21 @@ func TestOrderOfBlocks(t *testing.T) {
 			}
 		}
 	}
+	for _, s := range []MoE{s, normed} {
+		for _, build := range []func(MoE) (*Op, error){MoE.Prefill, MoE.Decode} {
+			op, err := build(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := newMoEData(seeded(t), s, 35)
+			in := m.bytes(t, op)
+			if s.Norm != nil {
+				normParams(t, s.Norm, s.Dv, in)
+			}
+			same(op, map[string]int64{"T": 35}, in)
+		}
+	}
+	g := residualNorm(Sym("m"), 200, 12, tensor.F32, Exact, *normed.Norm, Tile{16, 64, 16, 1, 2, 3})
+	in, _, _, _ := normNumbers(t, g, 35)
+	same(g.normOp(t), map[string]int64{"m": 35}, in)
 }

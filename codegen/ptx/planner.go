@@ -1,6 +1,7 @@
 package ptx
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -220,12 +221,22 @@ func (p Planner) MoECuts(s MoE) []int {
 // once) but, past 128 of them, costs a partial output per 128 units; it also saves a launch.
 func (p Planner) MLP(s MLP) (*Op, error) {
 	var r1, r2 string
-	s.Tile1, r1, _ = p.Gemm(s.Math, 1, p.Tokens, s.F, s.D)
+	if s.Gated {
+		s.Tile1, r1 = p.gatedGemm(s.Math, p.Tokens, s.F, s.D)
+	} else {
+		s.Tile1, r1, _ = p.Gemm(s.Math, 1, p.Tokens, s.F, s.D)
+	}
 	s.Tile2, r2, _ = p.Gemm(s.Math, 1, p.Tokens, s.Dv, s.F)
 	t, es := float64(p.Tokens), float64(s.DType.Size())
 	hidden, partial := s.traffic()
 	hidden, partial = hidden*t*es, partial*t*es
 	s.Fused = p.fuses(s)
+	if s.Norm != nil && !s.Fused {
+		inside := false
+		if s.Tile2, inside, r2, _ = p.GemmNorm(s.Math, p.Tokens, s.Dv, s.F); !inside {
+			return nil, errors.New(r2)
+		}
+	}
 	op, err := s.Op()
 	if err != nil {
 		return nil, err

@@ -130,7 +130,7 @@ func (in *instance) schedule(pos int, st *plan.Step) error {
 	case in.rt.Dynamic[pos]:
 		return in.hostStep(pos, st)
 	case st.Kernel == plan.KernelInside:
-		return nil // computed by a launch, or when the host needs it
+		return nil // computed by a launch, which may leave it in memory, or when the host needs it
 	case st.Kernel == plan.KernelView:
 		src, dst := st.In[0], st.Out[0]
 		if dst < 0 {
@@ -257,6 +257,9 @@ func (in *instance) hostStep(pos int, st *plan.Step) error {
 func (in *instance) launchStep(pos int, st *plan.Step) error {
 	outs := map[int]bool{}
 	for _, v := range st.Out {
+		outs[v] = true
+	}
+	for _, v := range st.Also {
 		outs[v] = true
 	}
 	how, err := st.Variant(in.dims, in.s.opt.BatchInvariant)
