@@ -4,8 +4,8 @@ import (
 	"github.com/seed-c851cfd2/moec/codegen/ptx/asm"
 )
 
-// Tensor-core experts. A warp owns 32 rows (16 for gated experts, which have two accumulators) and all hidden
-// units of the chunk, so the accumulator fragments of the first product, activated, gated and rounded, are the
+// Tensor-core experts. A warp owns 32 rows (16 for gated experts, which have two accumulators, and where biases or
+// sizes that fill no tile take the registers) and all hidden units of the chunk, so the accumulator fragments of the first product, activated, gated and rounded, are the
 // left fragments of the second: the hidden tile never leaves the registers and the two products need no
 // synchronisation between them.
 const (
@@ -16,10 +16,15 @@ const (
 )
 
 func (s *MoE) warpRows16() int {
-	if s.Gated {
+	if s.Gated || !s.lean() {
 		return 16
 	}
 	return 32
+}
+
+// lean reports experts as in the paper, without biases and of sizes that fill tiles.
+func (s *MoE) lean() bool {
+	return s.D%8 == 0 && !s.Bias && !s.OutBias && !s.Gated && s.Dv%outChunk16 == 0
 }
 
 func (s *MoE) experts16() (*Kernel, error) {
@@ -30,7 +35,7 @@ func (s *MoE) experts16() (*Kernel, error) {
 	s.expertGrid(b)
 	// Rows that only single 16-bit copies can fetch (odd D) need an address per element.
 	b.k.Limits = Limits{Registers: 255, Spills: 256}
-	if s.D%8 == 0 && !s.Bias && !s.OutBias && !s.Gated && s.Dv%outChunk16 == 0 {
+	if s.lean() {
 		b.k.Limits = Limits{Registers: 208} // the paper's experts: two blocks of 4 warps per multiprocessor
 	}
 	e := s.expertBuffers(b)
