@@ -2,8 +2,11 @@
 
 package gemm
 
-// call runs the kernel of that kind, or reports that there is none.
-func (t *amxTile) call(k amxKernel) bool {
+import "fmt"
+
+// call runs the kernel of that kind. Asking for one that is not there is a mistake of this package:
+// a panic, which the pool turns into an error, and not a product that is silently missing.
+func (t *amxTile) call(k amxKernel) {
 	switch k {
 	case amx2x2p1:
 		bf16T2x2p1(t)
@@ -94,9 +97,8 @@ func (t *amxTile) call(k amxKernel) bool {
 	case amx1x1p1 | amxInt8:
 		i8T1x1p1(t)
 	default:
-		return false
+		panic(fmt.Sprintf("gemm: no tile kernel of kind %#x", k))
 	}
-	return true
 }
 
 //go:noescape

@@ -116,6 +116,9 @@ func (b *Block) fused(ct int) (end amxKernel, all bool) {
 		return 0, false
 	}
 	if b.Into.data != nil {
+		if b.B.Precision == layout.I8 { // whose kernels end in f32
+			return 0, false
+		}
 		end |= amxHalf
 	}
 	if b.Gates != nil && end&amxHalf != 0 {
