@@ -23,9 +23,9 @@ func NewPool(dev Device) *Pool {
 	return &Pool{dev: dev, idle: map[int64][]Ptr{}, size: map[Ptr]int64{}}
 }
 
-// classOf rounds a size up so that nearby sizes share allocations and no more
-// than an eighth is wasted.
-func classOf(n int64) int64 {
+// SizeClass rounds a number of bytes up so that nearby sizes share allocations and no
+// more than an eighth is wasted.
+func SizeClass(n int64) int64 {
 	step := int64(512)
 	for n > 8*step {
 		step *= 2
@@ -39,7 +39,7 @@ func (p *Pool) Get(n int64) (Ptr, error) {
 	if n < 0 {
 		return 0, fmt.Errorf("cuda: pool request of %d bytes", n)
 	}
-	c := classOf(max(n, 1))
+	c := SizeClass(max(n, 1))
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if list := p.idle[c]; len(list) > 0 {

@@ -117,18 +117,10 @@ type layout struct {
 	idle map[int64][]cuda.Ptr
 }
 
-func class(n int64) int64 {
-	step := int64(512)
-	for n > 8*step {
-		step *= 2
-	}
-	return (n + step - 1) / step * step
-}
-
 func (l *layout) get(n int64) (cuda.Ptr, error) {
 	n = max(n, 1)
 	if !l.in.s.opt.Separate {
-		n = class(n)
+		n = cuda.SizeClass(n)
 		if free := l.idle[n]; len(free) > 0 {
 			l.idle[n] = free[:len(free)-1]
 			return free[len(free)-1], nil
@@ -144,7 +136,7 @@ func (l *layout) get(n int64) (cuda.Ptr, error) {
 
 func (l *layout) put(p cuda.Ptr, n int64) {
 	if !l.in.s.opt.Separate {
-		n = class(max(n, 1))
+		n = cuda.SizeClass(max(n, 1))
 		l.idle[n] = append(l.idle[n], p)
 	}
 }

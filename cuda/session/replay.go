@@ -40,7 +40,8 @@ func (in *instance) play(i int) error {
 	if sp.graph == nil && !sp.plain && sp.launches > 1 && in.runs > 0 {
 		g, err := in.s.stream.Capture(func() error { return in.launch(i, sp.end) })
 		if err != nil {
-			sp.plain = true // if a launch is at fault, launching it by itself will say so
+			sp.plain = true   // if a launch is at fault, launching it by itself will say so
+			in.broken = false // nothing ran
 		}
 		sp.graph = g
 	}
