@@ -106,6 +106,12 @@ func TestFaults(t *testing.T) {
 		{"dynamic shared", "st.shared.u32 [dyn+64], %r0;" + store, 1, 1, emu.OutOfBounds, "shared"},
 		{"misaligned", "st.global.v2.u32 [%rd3], {%r0, %r0};", 1, 32, emu.Misaligned, "lane 1"},
 
+		{"a tile too large", `mov.b32 %r5, 300;
+			tensormap.replace.tile.box_dim.global.b1024.b32 [%rd1], 0, %r5;
+			cp.async.bulk.tensor.1d.shared::cta.global.mbarrier::complete_tx::bytes [buf], [%rd1, {%r0}], [buf];` + store, 1, 1, emu.InvalidOperation, "tiles of 300"},
+		{"a tile of nothing", `
+			cp.async.bulk.tensor.1d.shared::cta.global.mbarrier::complete_tx::bytes [buf], [%rd1, {%r0}], [buf];` + store, 1, 1, emu.InvalidOperation, "tiles of 0"},
+
 		{"barrier", replace(neighbour, "SYNC", "bar.sync 0;"), 1, 64, "", ""},
 		{"no barrier", replace(neighbour, "SYNC", ""), 1, 64, emu.Race, "nothing orders"},
 		{"warp barrier", replace(neighbour, "255", "127", "SYNC", "bar.warp.sync -1;"), 1, 32, "", ""},

@@ -38,6 +38,10 @@ var tensorTypes = [...]syntax.Type{
 	syntax.U8, syntax.U16, syntax.U32, syntax.S32, syntax.U64, syntax.S64, syntax.F16, syntax.F32, syntax.F32, syntax.F64, syntax.BF16, syntax.F32, syntax.F32,
 }
 
+// maxBox is the most elements of a tile along a dimension (CUDA driver API,
+// cuTensorMapEncodeTiled).
+const maxBox = 256
+
 // tensorMap reads the descriptor at a generic or global address.
 func (w *warp) tensorMap(addr uint64, lane int) *tensorMap {
 	r, off := w.resolve(syntax.Generic, addr, mapBytes, lane)
@@ -53,6 +57,9 @@ func (w *warp) tensorMap(addr uint64, lane int) *tensorMap {
 	for i := range t.rank {
 		t.box[i], t.dim[i] = le.Uint32(b[mapBox+4*i:]), le.Uint32(b[mapDim+4*i:])
 		t.step[i] = max(le.Uint32(b[mapStep+4*i:]), 1)
+		if t.box[i] < 1 || t.box[i] > maxBox {
+			w.fault(InvalidOperation, lane, "the tensor map at %#x has tiles of %d along dimension %d, not 1 to %d", addr, t.box[i], i, maxBox)
+		}
 		t.stride[i] = uint64(t.elem)
 		if i > 0 {
 			t.stride[i] = le.Uint64(b[mapStride+8*(i-1):])
