@@ -30,7 +30,7 @@ func conv(_ *Selector, n *ir.Node) (Choice, bool) {
 // as panels of a product over taps and channels, or per tap where depthwise.
 func convLast(n *ir.Node, a *ops.FusedConvAttrs) (Choice, bool) {
 	w := n.Inputs[1]
-	if !w.IsConst() || w.Const.Len() == 0 || n.Inputs[0].Type.Rank() != w.Const.Rank() {
+	if !w.IsConst() || w.Const.Len() == 0 || n.Inputs[0].Type.Rank() != w.Const.Rank() || !fastActivation(a.Activation) {
 		return Choice{}, false
 	}
 	shape := w.Const.Shape()
