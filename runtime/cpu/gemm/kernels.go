@@ -12,7 +12,8 @@
 // count or neighbouring row enters it, so its bits depend on its own row of A and
 // column of B alone (per instruction set; int8 rows also on their own scale).
 //
-// Nothing here allocates: scratch comes from the caller.
+// Scratch comes from the caller. Nothing here allocates but the states of tile kernels,
+// which are kept from run to run.
 package gemm
 
 import (
@@ -21,8 +22,8 @@ import (
 	"github.com/seed-c851cfd2/moec/runtime/cpu/isa"
 )
 
-// Kernels is a set of micro-kernels for the features of a CPU. It is immutable
-// and safe for concurrent use.
+// Kernels is a set of micro-kernels for the features of a CPU. It is safe for concurrent
+// use.
 type Kernels struct {
 	feat   isa.Features
 	act    *act.Kernels
