@@ -59,10 +59,17 @@ func do(t Task, i, worker int) (err error) {
 // ErrClosed is returned by Run after Close.
 var ErrClosed = errors.New("pool: closed")
 
-// spin is how long an idle worker looks for more before it sleeps, and how long
-// the caller looks for the last worker's end. Waking a sleeping thread takes
-// 5-50 us here; between two steps of a small model pass 1-10 us.
-const spin = 30 * time.Microsecond
+const (
+	// spin is how long an idle worker looks for more before it sleeps. Between two steps
+	// of a small model pass 1-10 us.
+	spin = 30 * time.Microsecond
+	// joinSpin is how long the caller looks for the last worker's end before it sleeps,
+	// where each thread has a processor: longer than a sleeping thread takes to wake, 150 us here on a virtual machine. A
+	// caller that slept sooner, because a worker had woken late, found that worker asleep
+	// again when it had woken itself, and so on in every dispatch: an MLP of d 1024 and one
+	// token took 989 us on two threads, 592 with this (and with three times as long).
+	joinSpin = 200 * time.Microsecond
+)
 
 // sleeping in Pool.running says that the caller waits on done. It lives in the same word
 // as the count, so that only the worker whose own decrement ends the dispatch sees it: a
@@ -76,6 +83,7 @@ type Pool struct {
 	mu      sync.Mutex // held by the Run that has the workers
 	workers []worker
 	done    chan struct{}
+	look    time.Duration // how long the caller looks for the last worker's end
 	closed  bool
 
 	task    Task
@@ -104,7 +112,10 @@ type worker struct {
 // New starts a pool of n threads, the caller's included; n < 1 means one.
 func New(n int) *Pool {
 	n = max(1, n)
-	p := &Pool{workers: make([]worker, n-1), ranges: make([]pieces, n), done: make(chan struct{}, 1)}
+	p := &Pool{workers: make([]worker, n-1), ranges: make([]pieces, n), done: make(chan struct{}, 1), look: joinSpin}
+	if n > runtime.GOMAXPROCS(0) {
+		p.look = spin // a worker may be waiting for the caller's processor
+	}
 	for i := range p.workers {
 		p.workers[i].wake = make(chan struct{}, 1)
 		go p.loop(i)
@@ -173,7 +184,7 @@ func (p *Pool) join() {
 		switch {
 		case left == 0:
 			return
-		case time.Since(begin) < spin:
+		case time.Since(begin) < p.look:
 			pause()
 		case p.running.CompareAndSwap(left, left|sleeping):
 			<-p.done

@@ -167,7 +167,7 @@ type slow struct{ inside atomic.Int32 }
 func (s *slow) Do(i, _ int) {
 	s.inside.Add(1)
 	if i%3 == 0 {
-		time.Sleep(spin + spin/2) // longer than the caller looks before it sleeps
+		time.Sleep(joinSpin + joinSpin/2) // longer than the caller looks before it sleeps
 	}
 	s.inside.Add(-1)
 }
