@@ -23,6 +23,10 @@ func (ks *Kernels) vector(k Kind, x []float32, gate float32) bool {
 		sigmoidV(p, n, gate)
 	case Tanh:
 		tanhV(p, n, gate)
+	case Relu6:
+		relu6V(p, n, gate)
+	case HardSwish:
+		hardSwishV(p, n, gate)
 	default:
 		return false
 	}
@@ -83,6 +87,12 @@ func sigmoidV(x *float32, n int, gate float32)
 
 //go:noescape
 func tanhV(x *float32, n int, gate float32)
+
+//go:noescape
+func relu6V(x *float32, n int, gate float32)
+
+//go:noescape
+func hardSwishV(x *float32, n int, gate float32)
 
 //go:noescape
 func expV(x *float32, n int, gate float32)

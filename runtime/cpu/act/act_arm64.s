@@ -87,6 +87,16 @@ DATA tanh<>+64(SB)/4, $0x3f19999a
 DATA tanh<>+68(SB)/4, $0x80000000
 GLOBL tanh<>(SB), RODATA|NOPTR, $72
 
+DATA relu6<>+0(SB)/4, $0x00000000
+DATA relu6<>+4(SB)/4, $0x40c00000
+GLOBL relu6<>(SB), RODATA|NOPTR, $8
+
+DATA hardSwish<>+0(SB)/4, $0x3f000000
+DATA hardSwish<>+4(SB)/4, $0x3e2aaaab
+DATA hardSwish<>+8(SB)/4, $0x00000000
+DATA hardSwish<>+12(SB)/4, $0x3f800000
+GLOBL hardSwish<>(SB), RODATA|NOPTR, $16
+
 DATA exp<>+0(SB)/4, $0xc2ae999a
 DATA exp<>+4(SB)/4, $0x42b00000
 DATA exp<>+8(SB)/4, $0x3fb8aa3b
@@ -655,6 +665,80 @@ one3:
 	VBIT V7.B16, V4.B16, V1.B16
 	VBIT V14.B16, V0.B16, V1.B16
 	VMOV V1.B16, V0.B16
+	WORD $0x6e2adc00 // FMUL V0.4S, V0.4S, V10.4S
+	FMOVS.P F0, 4(R0)
+	SUBS $1, R1
+	BNE one3
+done4:
+	RET
+
+// 
+TEXT ·relu6V(SB), NOSPLIT, $0-20
+	MOVD x+0(FP), R0
+	MOVD n+8(FP), R1
+	FMOVS gate+16(FP), F10
+	VDUP V10.S[0], V10.S4
+	MOVD $relu6<>+0(SB), R3
+	VLD1R.P 4(R3), [V31.S4]
+	VLD1R.P 4(R3), [V30.S4]
+	SUBS $4, R1
+	BLT tail2
+loop1:
+	FMOVQ (R0), F0
+	WORD $0x4e3ff400 // FMAX V0.4S, V0.4S, V31.4S
+	WORD $0x4ebef400 // FMIN V0.4S, V0.4S, V30.4S
+	WORD $0x6e2adc00 // FMUL V0.4S, V0.4S, V10.4S
+	FMOVQ.P F0, 16(R0)
+	SUBS $4, R1
+	BGE loop1
+tail2:
+	ADDS $4, R1
+	BEQ done4
+one3:
+	FMOVS (R0), F0
+	WORD $0x4e3ff400 // FMAX V0.4S, V0.4S, V31.4S
+	WORD $0x4ebef400 // FMIN V0.4S, V0.4S, V30.4S
+	WORD $0x6e2adc00 // FMUL V0.4S, V0.4S, V10.4S
+	FMOVS.P F0, 4(R0)
+	SUBS $1, R1
+	BNE one3
+done4:
+	RET
+
+// 
+TEXT ·hardSwishV(SB), NOSPLIT, $0-20
+	MOVD x+0(FP), R0
+	MOVD n+8(FP), R1
+	FMOVS gate+16(FP), F10
+	VDUP V10.S[0], V10.S4
+	MOVD $hardSwish<>+0(SB), R3
+	VLD1R.P 4(R3), [V31.S4]
+	VLD1R.P 4(R3), [V30.S4]
+	VLD1R.P 4(R3), [V29.S4]
+	VLD1R.P 4(R3), [V28.S4]
+	SUBS $4, R1
+	BLT tail2
+loop1:
+	FMOVQ (R0), F0
+	VMOV V31.B16, V1.B16
+	WORD $0x4e3ecc01 // FMLA V1.4S, V0.4S, V30.4S
+	WORD $0x4e3df421 // FMAX V1.4S, V1.4S, V29.4S
+	WORD $0x4ebcf421 // FMIN V1.4S, V1.4S, V28.4S
+	WORD $0x6e21dc00 // FMUL V0.4S, V0.4S, V1.4S
+	WORD $0x6e2adc00 // FMUL V0.4S, V0.4S, V10.4S
+	FMOVQ.P F0, 16(R0)
+	SUBS $4, R1
+	BGE loop1
+tail2:
+	ADDS $4, R1
+	BEQ done4
+one3:
+	FMOVS (R0), F0
+	VMOV V31.B16, V1.B16
+	WORD $0x4e3ecc01 // FMLA V1.4S, V0.4S, V30.4S
+	WORD $0x4e3df421 // FMAX V1.4S, V1.4S, V29.4S
+	WORD $0x4ebcf421 // FMIN V1.4S, V1.4S, V28.4S
+	WORD $0x6e21dc00 // FMUL V0.4S, V0.4S, V1.4S
 	WORD $0x6e2adc00 // FMUL V0.4S, V0.4S, V10.4S
 	FMOVS.P F0, 4(R0)
 	SUBS $1, R1

@@ -69,6 +69,20 @@ func (v *neon) expX() {
 
 func (v *neon) relu() { v.op(asmgen.FMAX, 0, 0, v.hold(0)) }
 
+func (v *neon) relu6() {
+	v.relu()
+	v.op(asmgen.FMIN, 0, 0, v.hold(6))
+}
+
+// hardSwish is x times a straight line held to 0..1.
+func (v *neon) hardSwish() {
+	v.move(v.hold(0.5), 1)
+	v.op(asmgen.FMLA, 1, 0, v.hold(1.0/6))
+	v.op(asmgen.FMAX, 1, 1, v.hold(0))
+	v.op(asmgen.FMIN, 1, 1, v.hold(1))
+	v.op(asmgen.FMUL, 0, 0, 1)
+}
+
 // sigmoid sets register 1 to 1/(1+e^(-register 1)).
 func (v *neon) sigmoid() {
 	v.op(asmgen.FMIN, 1, 1, v.hold(87))
@@ -218,6 +232,8 @@ func neonFile(generator string) *asmgen.File {
 	v.apply("silu", v.silu)
 	v.apply("sigmoid", v.sigmoidX)
 	v.apply("tanh", v.tanh)
+	v.apply("relu6", v.relu6)
+	v.apply("hardSwish", v.hardSwish)
 	v.apply("exp", v.expX)
 	v.binary("add", asmgen.FADD)
 	v.binary("mul", asmgen.FMUL)
