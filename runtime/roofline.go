@@ -57,8 +57,26 @@ func (s *Session) Peaks(ins []*tensor.Tensor, d time.Duration) (Peaks, error) {
 			p.Precision, p.Packed = prec.String(), probe.Peak(features, prec, threads, d).Median
 		}
 	}
-	p.Read = probe.Read(features, p.ReadBytes/threads, threads, d).Median
+	if regions, n := s.packedRegions(p.ReadBytes); n >= p.ReadBytes/2 && len(regions) >= threads {
+		p.ReadBytes = n
+		p.Read = probe.ReadOver(features, regions, threads, d).Median
+	} else {
+		p.Read = probe.Read(features, p.ReadBytes/threads, threads, d).Median
+	}
 	return p, nil
+}
+
+// packedRegions are packed weights of about n bytes, fewer where there are no more: to be
+// read instead of memory of the measurement's own, which would count beside them.
+func (s *Session) packedRegions(n int) (regions [][]byte, total int) {
+	for i, c := range s.program.Consts {
+		if c.Layout != "" && s.consts[i] != nil && total < n {
+			b := s.consts[i].Bytes()
+			b = b[:min(len(b), n-total)]
+			regions, total = append(regions, b), total+len(b)
+		}
+	}
+	return regions, total
 }
 
 // Roof is the least time that each step of a run can take: its multiplications at the

@@ -74,7 +74,7 @@ func (c *kernelNode) check(t *testing.T, tol float64) {
 			t.Errorf("%s: kernel %q of %s", c.name, st.Kernel, st.Op)
 		}
 	}
-	for _, level := range isa.Levels()[:3] {
+	for _, level := range isa.Levels()[:min(3, len(isa.Levels()))] {
 		t.Setenv(isa.Env, level)
 		var first []*tensor.Tensor
 		for _, threads := range []int{1, 2, 8} {

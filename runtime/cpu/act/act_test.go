@@ -10,7 +10,7 @@ import (
 
 func variants() map[string]*Kernels {
 	all := map[string]*Kernels{}
-	for _, name := range isa.Levels()[:3] {
+	for _, name := range isa.Levels()[:min(3, len(isa.Levels()))] {
 		f, _ := isa.Detect().Cap(name)
 		if f.String() == name {
 			all[name] = New(f)

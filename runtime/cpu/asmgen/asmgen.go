@@ -1,4 +1,4 @@
-// Package asmgen writes Go assembly for amd64.
+// Package asmgen writes Go assembly for amd64 and arm64.
 //
 // A kernel package holds a small main package (by custom ./gen, run by
 // go generate from the package folder) that builds one [File] per .s file:
@@ -20,7 +20,7 @@
 //
 // What the package adds over printing lines: labels that are unique in the file,
 // a deduplicated read-only constant pool, register naming ([Z], [Y], [X]), and
-// the bytes of instructions that Go's assembler does not know ([EVEX]).
+// the bytes of instructions that Go's assembler does not know ([EVEX], [TileOp], [NEON]).
 package asmgen
 
 import (
@@ -34,6 +34,7 @@ import (
 // File is one assembly file under construction.
 type File struct {
 	build, generator string
+	frame            int // bytes of locals of every function
 	funcs            []*Func
 	consts           []uint32       // pool of 32-bit constants, in order of first use
 	constAt          map[uint32]int // value -> index in consts
@@ -49,12 +50,20 @@ type table struct {
 // New starts a file. build is the build constraint and generator the command
 // that the header names.
 func New(build, generator string) *File {
-	return &File{build: build, generator: generator, constAt: map[uint32]int{}}
+	return &File{build: build, generator: generator, frame: 8, constAt: map[uint32]int{}}
+}
+
+// NewARM64 starts a file for arm64, whose functions have no frame: they call nothing, and
+// may use R0 to R17, R19 to R26 and all vector registers.
+func NewARM64(generator string) *File {
+	f := New("arm64", generator)
+	f.frame = 0
+	return f
 }
 
 // Func starts an ABI0 function with args bytes of arguments and results. It is
-// NOSPLIT with a frame of 8 bytes, so that the assembler saves and restores BP
-// and a kernel may use it as a plain register. doc becomes the comment above it.
+// NOSPLIT with a frame of 8 bytes on amd64, so that the assembler saves and restores
+// BP and a kernel may use it as a plain register. doc becomes the comment above it.
 func (f *File) Func(name string, args int, doc string) *Func {
 	fn := &Func{file: f, name: name, args: args, doc: doc}
 	f.funcs = append(f.funcs, fn)
@@ -103,7 +112,7 @@ func (f *File) Bytes() []byte {
 		for _, l := range strings.Split(strings.TrimSpace(fn.doc), "\n") {
 			fmt.Fprintf(&b, "// %s\n", l)
 		}
-		fmt.Fprintf(&b, "TEXT ·%s(SB), NOSPLIT, $8-%d\n", fn.name, fn.args)
+		fmt.Fprintf(&b, "TEXT ·%s(SB), NOSPLIT, $%d-%d\n", fn.name, f.frame, fn.args)
 		b.Write(fn.body.Bytes())
 	}
 	return b.Bytes()

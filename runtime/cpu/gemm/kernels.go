@@ -86,6 +86,8 @@ const (
 	avx512
 	avx512dot // VDPBF16PS or VPDPBUSD
 	amx       // TDPBF16PS or TDPBUSD
+	neon
+	neonDot // SDOT
 )
 
 func (k *Kernels) variant(p layout.Precision) variant {
@@ -98,6 +100,10 @@ func (k *Kernels) variant(p layout.Precision) variant {
 		return avx512
 	case k.feat.AVX2:
 		return avx2
+	case p == layout.I8 && k.feat.Dot:
+		return neonDot
+	case k.feat.NEON:
+		return neon
 	}
 	return portable
 }
@@ -105,5 +111,5 @@ func (k *Kernels) variant(p layout.Precision) variant {
 // Variant names the family of micro-kernels that products with matrices of
 // precision p run on, for reports.
 func (k *Kernels) Variant(p layout.Precision) string {
-	return [...]string{"portable", "avx2", "avx512", "avx512dot", "amx"}[k.variant(p)]
+	return [...]string{"portable", "avx2", "avx512", "avx512dot", "amx", "neon", "neondot"}[k.variant(p)]
 }

@@ -25,9 +25,11 @@ type tile struct {
 	boff  uintptr                 // bytes into B
 	sa    [maxRows]float32        // int8: scale of each row
 	za    [maxRows]uint32         // int8: (-zp, -128*zp) of each row as signed 16-bit halves
-	lo    float32                 // lower bound of C
-	flags uint32                  // accumulate, stream, bounded
-	mask  uint32                  // columns of the last panel, one bit each
+	//lint:ignore U1000 kernels of arm64 use it
+	edge  edge    // arm64: what a partial half panel reads and writes
+	lo    float32 // lower bound of C
+	flags uint32  // accumulate, stream, bounded
+	mask  uint32  // columns of the last panel (arm64: of the half), one bit each
 }
 
 const (

@@ -2,6 +2,15 @@ package isa
 
 import "golang.org/x/sys/cpu"
 
+var levels = []level{
+	{"portable", Features{}},
+	{"avx2", Features{AVX2: true}},
+	{"avx512", Features{AVX2: true, AVX512: true}},
+	{"avx512vnni", Features{AVX2: true, AVX512: true, VNNI: true}},
+	{"avx512bf16", Features{AVX2: true, AVX512: true, VNNI: true, BF16: true}},
+	{"amx", Features{AVX2: true, AVX512: true, VNNI: true, BF16: true, AMX: true}},
+}
+
 // Detect reports what this machine and its operating system support.
 func Detect() Features {
 	f := Features{AVX2: cpu.X86.HasAVX2 && cpu.X86.HasFMA}

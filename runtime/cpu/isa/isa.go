@@ -21,23 +21,20 @@ type Features struct {
 	BF16   bool // VDPBF16PS; only with AVX512
 	VNNI   bool // VPDPBUSD on 512 bits; only with AVX512
 	AMX    bool // tiles of bf16 and int8, and the system's leave to use them; only with BF16 and VNNI
+
+	NEON bool // arm64's vectors of 128 bits
+	Dot  bool // SDOT on vectors; only with NEON
 }
 
-// levels are the values that Env takes, from least to most. Each caps the
-// detected features; none adds one that the machine lacks.
-var levels = []struct {
+// level is a value that Env takes. It caps the detected features, and adds none that
+// the machine lacks. The levels of each architecture are in order, from portable on.
+type level struct {
 	name string
 	cap  Features
-}{
-	{"portable", Features{}},
-	{"avx2", Features{AVX2: true}},
-	{"avx512", Features{AVX2: true, AVX512: true}},
-	{"avx512vnni", Features{AVX2: true, AVX512: true, VNNI: true}},
-	{"avx512bf16", Features{AVX2: true, AVX512: true, VNNI: true, BF16: true}},
-	{"amx", Features{AVX2: true, AVX512: true, VNNI: true, BF16: true, AMX: true}},
 }
 
-// Levels lists the names that [Cap] accepts, from least to most.
+// Levels lists the names that [Features.Cap] accepts on this architecture, from least to
+// most.
 func Levels() []string {
 	names := make([]string, len(levels))
 	for i, l := range levels {
@@ -57,6 +54,8 @@ func (f Features) Cap(level string) (Features, error) {
 				BF16:   f.BF16 && l.cap.BF16,
 				VNNI:   f.VNNI && l.cap.VNNI,
 				AMX:    f.AMX && l.cap.AMX,
+				NEON:   f.NEON && l.cap.NEON,
+				Dot:    f.Dot && l.cap.Dot,
 			}, nil
 		}
 	}

@@ -53,6 +53,28 @@ func Read(f isa.Features, size, threads int, d time.Duration) Rate {
 	return rate
 }
 
+// ReadOver is Read of memory that is there: each thread reads regions of its own, of which
+// there should be one per thread at least, in whole pages.
+func ReadOver(f isa.Features, regions [][]byte, threads int, d time.Duration) Rate {
+	loop, size := readLoop(f), make([]int, threads)
+	for i, r := range regions {
+		size[i%threads] += len(r) &^ 4095
+	}
+	rate := measure(threads, d, func(t, n int) float64 {
+		passes := max(1, n*512/max(1, size[t]))
+		for range passes {
+			for i := t; i < len(regions); i += threads {
+				if whole := len(regions[i]) &^ 4095; whole > 0 {
+					loop(unsafe.Pointer(&regions[i][0]), whole)
+				}
+			}
+		}
+		return float64(passes) * float64(size[t])
+	})
+	runtime.KeepAlive(regions)
+	return rate
+}
+
 // measure runs rounds of about a millisecond on all threads together and reports
 // the rates, in 1e9 per second.
 func measure(threads int, d time.Duration, run func(thread, n int) float64) Rate {

@@ -22,6 +22,12 @@ func TestRates(t *testing.T) {
 				}
 			}
 		}
+		for threads := 1; threads <= 2; threads++ {
+			mem := [][]byte{make([]byte, 9000), make([]byte, 3*4096), nil, make([]byte, 100)}
+			if r := ReadOver(f, mem, threads, time.Millisecond); !(r.Median > 0 && r.Best >= r.Median && r.Best < 1e6) {
+				t.Errorf("%s reading what is there on %d threads: %+v", level, threads, r)
+			}
+		}
 		for _, size := range []int{0, 4096, 5000, 1 << 20} {
 			if r := Read(f, size, 2, time.Millisecond); !(r.Median > 0 && r.Best >= r.Median && r.Best < 1e6) {
 				t.Errorf("%s reading %d: %+v", level, size, r)

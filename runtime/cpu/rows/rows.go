@@ -126,7 +126,7 @@ func (k *Kernels) ScaleMax(x []float32, factor float32, add []float32, floor flo
 		return m
 	}
 	for i := range x {
-		v := x[i] * factor
+		v := float32(x[i] * factor) // rounded before add, on arm64 too
 		if add != nil {
 			v += add[i]
 		}

@@ -1,4 +1,4 @@
-// Command gen writes the assembly of package act for AVX-512 and AVX2.
+// Command gen writes the assembly of package act for AVX-512, AVX2 and NEON.
 //
 // Coefficients are least-squares fits on Chebyshev nodes made for this package:
 // exp on |r| <= ln2/2 (3.6e-9 relative), tanh(x)/x on |x| <= 0.6 (2.8e-9), and
@@ -38,6 +38,9 @@ func main() {
 		}
 	}
 	if err := f.WriteFile("act_amd64.s"); err != nil {
+		log.Fatal(err)
+	}
+	if err := neonFile(generator).WriteFile("act_arm64.s"); err != nil {
 		log.Fatal(err)
 	}
 }

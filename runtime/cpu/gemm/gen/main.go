@@ -54,6 +54,13 @@ func main() {
 	f = asmgen.New("amd64", generator)
 	convert(f)
 	write(f, "convert_amd64.s")
+	f = asmgen.NewARM64(generator)
+	neonKernels(f)
+	neonConvert(f)
+	write(f, "neon_arm64.s")
+	if err := os.WriteFile("neon_kernels_arm64.go", neonDispatch(), 0o644); err != nil {
+		log.Fatal(err)
+	}
 }
 
 func write(f *asmgen.File, path string) {

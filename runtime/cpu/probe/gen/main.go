@@ -8,7 +8,8 @@ import (
 )
 
 func main() {
-	f := asmgen.New("amd64", "go generate ./runtime/cpu/probe")
+	const generator = "go generate ./runtime/cpu/probe"
+	f := asmgen.New("amd64", generator)
 	macs(f, "fmaZ", "Z", func(fn *asmgen.Func, r int) { fn.I("VFMADD231PS Z31, Z30, Z%d", r) })
 	macs(f, "fmaY", "Y", func(fn *asmgen.Func, r int) { fn.I("VFMADD231PS Y15, Y14, Y%d", r) })
 	macs(f, "bf16Z", "Z", func(fn *asmgen.Func, r int) {
@@ -20,6 +21,9 @@ func main() {
 	read(f, "readZ", "Z", 64)
 	read(f, "readY", "Y", 32)
 	if err := f.WriteFile("probe_amd64.s"); err != nil {
+		log.Fatal(err)
+	}
+	if err := neonFile(generator).WriteFile("probe_arm64.s"); err != nil {
 		log.Fatal(err)
 	}
 }

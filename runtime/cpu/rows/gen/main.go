@@ -1,4 +1,4 @@
-// Command gen writes the assembly of package rows for AVX-512 and AVX2.
+// Command gen writes the assembly of package rows for AVX-512, AVX2 and NEON.
 //
 // Sums run in four vectors of lanes that are added pairwise at the end, the same way
 // for every call, so that a row's bits depend on its length and contents alone.
@@ -13,7 +13,8 @@ import (
 )
 
 func main() {
-	f := asmgen.New("amd64", "go generate ./runtime/cpu/rows")
+	const generator = "go generate ./runtime/cpu/rows"
+	f := asmgen.New("amd64", generator)
 	for _, wide := range []bool{true, false} {
 		v := &vec{f: f, wide: wide}
 		v.add()
@@ -32,6 +33,9 @@ func main() {
 	scaleMaxRows(f)
 	scaleRows(f)
 	if err := f.WriteFile("rows_amd64.s"); err != nil {
+		log.Fatal(err)
+	}
+	if err := neonFile(generator).WriteFile("rows_arm64.s"); err != nil {
 		log.Fatal(err)
 	}
 }
