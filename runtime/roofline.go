@@ -20,6 +20,7 @@ type Peaks struct {
 	Precision string  `json:"precision"`
 	F32       float64 `json:"f32_gflops"`
 	Packed    float64 `json:"packed_gflops"`
+	BF16      float64 `json:"bf16_gflops"` // of attention in programs of lower precision
 	Read      float64 `json:"read_gbps"`
 	ReadBytes int     `json:"read_bytes"`
 }
@@ -56,6 +57,14 @@ func (s *Session) Peaks(ins []*tensor.Tensor, d time.Duration) (Peaks, error) {
 		if prec.String() == s.program.Target.Precision {
 			p.Precision, p.Packed = prec.String(), probe.Peak(features, prec, threads, d).Median
 		}
+	}
+	switch {
+	case p.Precision == layout.BF16.String():
+		p.BF16 = p.Packed
+	case p.Precision != layout.F32.String() && features.BF16:
+		p.BF16 = probe.Peak(features, layout.BF16, threads, d).Median
+	default: // where bf16 has no instructions of its own, attention runs in f32
+		p.BF16 = p.F32
 	}
 	if regions, n := s.packedRegions(p.ReadBytes); n >= p.ReadBytes/2 && len(regions) >= threads {
 		p.ReadBytes = n
@@ -94,8 +103,11 @@ func (s *Session) Roof(ins []*tensor.Tensor, p Peaks) (map[*plan.Step]time.Durat
 		}
 		step, c := in.Fn.Steps[si], s.stepCost(in, si)
 		rate := p.F32
-		if c.packed {
+		switch {
+		case c.packed:
 			rate = p.Packed
+		case step.Kernel == "attention_bf16":
+			rate = p.BF16
 		}
 		seconds := max(float64(c.FLOPs)/rate, float64(c.Bytes)/p.Read) / 1e9
 		roof[step] = time.Duration(seconds * 1e9)

@@ -10,8 +10,8 @@ import (
 )
 
 // A model in f16 or bf16 is lowered as one in f32, of which kernels know everything, with conversions where it begins
-// and ends. Nothing is lost: the formats' numbers are f32 numbers, and what the model rounds in between may as well stay
-// exact. A target of 16-bit precision then keeps the values in 16 bits, and multiplies them on tensor cores.
+// and ends. The formats' numbers are f32 numbers, so that nothing is lost; but what the model rounds in between stays
+// exact, and what would overflow in f16 does not. A target of 16-bit precision then keeps the values in 16 bits, and multiplies them on tensor cores.
 
 func narrow(dt tensor.DType) bool { return dt == tensor.F16 || dt == tensor.BF16 }
 
