@@ -1,19 +1,13 @@
 package main
 
-import "math"
+import (
+	"math"
 
-const (
-	ln2Hi = 0.693145751953125      // 11 bits: n*ln2Hi is exact
-	ln2Lo = 1.4286068202862268e-06 // ln 2 - ln2Hi
+	"github.com/seed-c851cfd2/moec/runtime/cpu/asmgen"
 )
 
-// The polynomials; main.go says how they were fitted.
-var (
-	expP  = []float32{1, 1, 0.49999988079071045, 0.166665181517601, 0.04166953265666962, 0.00836892332881689, 0.001375138177536428}
-	geluQ = []float32{1, 0.24922414124011993, 0.02813885733485222, 0.001836575334891677, 7.135260239010677e-05, 1.2371694992907578e-06}
-	geluP = []float32{0.3989422619342804, 0.032935839146375656, 0.004627997521311045, 0.00016033519932534546, 6.379075784934685e-06, 2.405030485874704e-08}
-	tanhP = []float32{-0.33333301544189453, 0.13332012295722961, -0.05379083380103111, 0.02081829123198986, -0.005919910501688719}
-)
+// tanhP approximates tanh(x)/x - 1 over x^2; main.go says how it was fitted.
+var tanhP = []float32{-0.33333301544189453, 0.13332012295722961, -0.05379083380103111, 0.02081829123198986, -0.005919910501688719}
 
 // exp sets reg 1 to e^(reg 1), which must be in -87.3..88; it uses 2 and 3.
 func (v *vec) exp() {
@@ -23,9 +17,9 @@ func (v *vec) exp() {
 	} else {
 		v.fn.I("VROUNDPS $0, Y2, Y2")
 	}
-	v.opc("VFNMADD231PS", ln2Hi, 2, 1)
-	v.opc("VFNMADD231PS", ln2Lo, 2, 1)
-	v.horner(3, 1, expP)
+	v.opc("VFNMADD231PS", asmgen.Ln2Hi, 2, 1)
+	v.opc("VFNMADD231PS", asmgen.Ln2Lo, 2, 1)
+	v.horner(3, 1, asmgen.ExpP)
 	if v.wide {
 		v.fn.I("VSCALEFPS Z2, Z3, Z1")
 		return
@@ -116,14 +110,14 @@ func (v *vec) geluTanh() {
 }
 
 // gelu is x*(1/2 + x*P(x^2)/Q(x^2)), with x of the quotient and the negative side
-// of the factor held to +-5.3, where the rest is below 6e-8.
+// of the factor held to +-GeluEnd.
 func (v *vec) gelu() {
-	const end = 5.3
+	const end = asmgen.GeluEnd
 	v.clampLow(-end, 0, 0)
 	v.clampHigh(end, 0, 4)
 	v.op("VMULPS", 4, 4, 5)
-	v.horner(1, 5, geluQ)
-	v.horner(6, 5, geluP)
+	v.horner(1, 5, asmgen.GeluQ)
+	v.horner(6, 5, asmgen.GeluP)
 	v.recip()
 	v.op("VMULPS", 4, 6, 6)
 	v.load(0.5, 5)

@@ -52,9 +52,9 @@ func (v *neon) horner(x, y, t int, c []float32) int {
 func (v *neon) exp() {
 	v.op(asmgen.FMUL, 2, 1, v.hold(math.Log2E))
 	v.un(asmgen.FRINTN, 2, 2)
-	v.op(asmgen.FMLS, 1, 2, v.hold(ln2Hi))
-	v.op(asmgen.FMLS, 1, 2, v.hold(ln2Lo))
-	p := v.horner(3, 6, 1, expP)
+	v.op(asmgen.FMLS, 1, 2, v.hold(asmgen.Ln2Hi))
+	v.op(asmgen.FMLS, 1, 2, v.hold(asmgen.Ln2Lo))
+	p := v.horner(3, 6, 1, asmgen.ExpP)
 	v.un(asmgen.FCVTNS, 2, 2)
 	v.fn.I("VSHL $23, V2.S4, V2.S4")
 	v.fn.I("VADD V2.S4, V%d.S4, V1.S4", p) // adds n to the exponent of a number in 0.7..1.42
@@ -121,12 +121,12 @@ func (v *neon) geluTanh() {
 
 // gelu is x*(1/2 + x*P(x^2)/Q(x^2)); see vec.gelu.
 func (v *neon) gelu() {
-	const end = 5.3
+	const end = asmgen.GeluEnd
 	v.op(asmgen.FMAX, 0, 0, v.hold(-end))
 	v.op(asmgen.FMIN, 4, 0, v.hold(end))
 	v.op(asmgen.FMUL, 5, 4, 4)
-	q := v.horner(1, 2, 5, geluQ)
-	p := v.horner(3, 6, 5, geluP)
+	q := v.horner(1, 2, 5, asmgen.GeluQ)
+	p := v.horner(3, 6, 5, asmgen.GeluP)
 	v.op(asmgen.FDIV, q, p, q)
 	v.move(v.hold(0.5), 7)
 	v.op(asmgen.FMLA, 7, q, 4)

@@ -29,19 +29,6 @@ func (e epilogue) suffix() string {
 // plain reports whether sums leave as they are, or bounded below.
 func (k *tileKernel) plain() bool { return k.act == "" && !k.half && !k.int8 }
 
-// Constants of the activations; those of package act, so that the bits are the same.
-var (
-	geluQ = []float32{1, 0.24922414124011993, 0.02813885733485222, 0.001836575334891677, 7.135260239010677e-05, 1.2371694992907578e-06}
-	geluP = []float32{0.3989422619342804, 0.032935839146375656, 0.004627997521311045, 0.00016033519932534546, 6.379075784934685e-06, 2.405030485874704e-08}
-	expP  = []float32{1, 1, 0.49999988079071045, 0.166665181517601, 0.04166953265666962, 0.00836892332881689, 0.001375138177536428}
-)
-
-const (
-	geluEnd = 5.3
-	ln2Hi   = 0.693145751953125
-	ln2Lo   = 1.4286068202862268e-06
-)
-
 // geluShort is x*(1/2 + t*P(t^2)) with t and the negative side of x held to +-3.56, where
 // t*P is +-1/2. Its error is at most 2e-4*max(1, |x|) (a minimax fit by linear
 // programming, evaluated at 4e6 points of -12..12), a tenth of what rounding to bf16 adds,
@@ -58,9 +45,9 @@ func (k *tileKernel) held() []float32 {
 		if k.half {
 			return append([]float32{-geluShortEnd, geluShortEnd, 0.5}, geluShort...)
 		}
-		return append(append([]float32{-geluEnd, geluEnd, 0.5}, geluQ...), geluP...)
+		return append(append([]float32{-asmgen.GeluEnd, asmgen.GeluEnd, 0.5}, asmgen.GeluQ...), asmgen.GeluP...)
 	case "silu":
-		return append([]float32{87, -87, math.Log2E, ln2Hi, ln2Lo}, expP[1:]...)
+		return append([]float32{87, -87, math.Log2E, asmgen.Ln2Hi, asmgen.Ln2Lo}, asmgen.ExpP[1:]...)
 	}
 	return nil
 }
@@ -120,11 +107,11 @@ func (k *tileKernel) activate(fn *asmgen.Func) {
 		op("VFMADD213PS", k.reg(0.5), 4, 6)
 		op("VMULPS", 6, 0, 0)
 	case k.act == "gelu":
-		op("VMAXPS", 0, k.reg(-geluEnd), 0)
-		op("VMINPS", 0, k.reg(geluEnd), 4)
+		op("VMAXPS", 0, k.reg(-asmgen.GeluEnd), 0)
+		op("VMINPS", 0, k.reg(asmgen.GeluEnd), 4)
 		op("VMULPS", 4, 4, 5)
-		horner(1, 5, geluQ)
-		horner(6, 5, geluP)
+		horner(1, 5, asmgen.GeluQ)
+		horner(6, 5, asmgen.GeluP)
 		recip()
 		op("VMULPS", 4, 6, 6)
 		op("VFMADD213PS", k.reg(0.5), 6, 3)
@@ -136,9 +123,9 @@ func (k *tileKernel) activate(fn *asmgen.Func) {
 		op("VSUBPS", 1, 2, 1)
 		op("VMULPS", k.reg(math.Log2E), 1, 2)
 		fn.I("VRNDSCALEPS $0, Z2, Z2")
-		op("VFNMADD231PS", k.reg(ln2Hi), 2, 1)
-		op("VFNMADD231PS", k.reg(ln2Lo), 2, 1)
-		horner(3, 1, expP)
+		op("VFNMADD231PS", k.reg(asmgen.Ln2Hi), 2, 1)
+		op("VFNMADD231PS", k.reg(asmgen.Ln2Lo), 2, 1)
+		horner(3, 1, asmgen.ExpP)
 		op("VSCALEFPS", 2, 3, 1)
 		op("VADDPS", k.reg(1), 1, 1)
 		recip()

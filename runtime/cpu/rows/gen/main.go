@@ -312,11 +312,6 @@ func (v *vec) top() {
 	v.end()
 }
 
-const (
-	ln2Hi = 0.693145751953125      // 11 bits: n*ln2Hi is exact
-	ln2Lo = 1.4286068202862268e-06 // ln 2 - ln2Hi
-)
-
 // expSum: x = e^(x-top), and the sum of the new x. The coefficients are those of
 // package act.
 func (v *vec) expSum() {
@@ -337,9 +332,9 @@ func (v *vec) expSum() {
 		} else {
 			v.fn.I("VROUNDPS $0, Y7, Y7")
 		}
-		v.opc("VFNMADD231PS", ln2Hi, 7, 6)
-		v.opc("VFNMADD231PS", ln2Lo, 7, 6)
-		c := []float32{1, 1, 0.49999988079071045, 0.166665181517601, 0.04166953265666962, 0.00836892332881689, 0.001375138177536428}
+		v.opc("VFNMADD231PS", asmgen.Ln2Hi, 7, 6)
+		v.opc("VFNMADD231PS", asmgen.Ln2Lo, 7, 6)
+		c := asmgen.ExpP
 		v.constant(c[6], 8)
 		for k := 5; k >= 0; k-- {
 			v.opc("VFMADD213PS", c[k], 6, 8)

@@ -257,12 +257,12 @@ func (v *neon) selectMax() {
 func (v *neon) expSum() {
 	v.begin("expSum", 28, []string{"x+0", "n+8"}, map[string]int{"top+16": 9})
 	v.fn.I("MOVD R0, R3")
-	c := []float32{1, 1, 0.49999988079071045, 0.166665181517601, 0.04166953265666962, 0.00836892332881689, 0.001375138177536428}
+	c := asmgen.ExpP
 	const coeff, bound, log2e, hi, lo = 24, 20, 21, 22, 23 // registers
 	for i, k := range c[1:] {
 		v.constant(k, coeff+i)
 	}
-	for i, k := range []float32{-87.3, math.Log2E, ln2Hi, ln2Lo} {
+	for i, k := range []float32{-87.3, math.Log2E, asmgen.Ln2Hi, asmgen.Ln2Lo} {
 		v.constant(k, bound+i)
 	}
 	v.zero(0, 1, 2, 3)
