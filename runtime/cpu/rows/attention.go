@@ -29,7 +29,7 @@ func (k *Kernels) ScaleMaxRows(x []float32, xStride, n int, factor float32, add 
 // ExpSumRows writes e^(x-top), for one row of n elements of x per element of top, as bf16
 // into the words of dst, two to a word, zero past an odd end, and their sums before
 // rounding into sum. No x may be greater than its top. The error is below 1e-5 relative,
-// and the rounding's 2^-9; more than 110 below top it is 0. Rows are dstStride words and
+// and the rounding's 2^-9; more than 86.6 below top it may be 0. Rows are dstStride words and
 // xStride elements apart.
 func (k *Kernels) ExpSumRows(dst []uint32, dstStride int, x []float32, xStride, n int, top, sum []float32) {
 	rows := len(top)
