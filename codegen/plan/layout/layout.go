@@ -83,6 +83,10 @@ type Matrix struct {
 	I8        []int8
 	Scale     []float32 // int8: value = Scale[n] * element; length N
 	Sum       []uint32  // int8: sums of the columns' elements as [Digits]; length N
+
+	// Width, if not zero, says that [Beside] made the matrix: its panels have that many
+	// columns and lie Pitch bytes apart. Only the kernels for tile registers take such.
+	Width, Pitch int
 }
 
 // Digits writes a column's sum as two signed 16-bit halves, lo + 128*hi, lo in
@@ -99,6 +103,14 @@ func Sum32(d uint32) int32 { return int32(int16(d)) + 128*int32(int16(d>>16)) }
 // MaxK8 is the largest K of an int8 matrix: beyond it 32-bit accumulators, or the
 // digits of a sum, could overflow.
 const MaxK8 = 1 << 16 / 2
+
+// PanelWidth is the number of columns of the panels of m.
+func (m *Matrix) PanelWidth() int {
+	if m.Width != 0 {
+		return m.Width
+	}
+	return NR
+}
 
 // Check reports an inconsistency between the shape and the lengths of m.
 func (m *Matrix) Check() error {
@@ -149,6 +161,9 @@ func inHalf(n, cols int) bool {
 
 // Index is the place of element (k, n) among the elements of m.
 func (m *Matrix) Index(k, n int) int {
+	if per := m.Precision.PerStep(); m.Width != 0 {
+		return n/m.Width*m.Pitch*per/4 + (k/per*m.Width+n%m.Width)*per + k%per
+	}
 	if inHalf(n, m.N) {
 		return m.Precision.indexTail(k, n, m.K)
 	}

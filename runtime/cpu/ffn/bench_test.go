@@ -112,6 +112,9 @@ func benchMoE(b *testing.B, k *gemm.Kernels, p layout.Precision, s moeShape, tok
 	for range s.e {
 		l.Experts = append(l.Experts, Weights{Up: huge(b, pack(b, p, rng, s.d, s.g)), Down: huge(b, pack(b, p, rng, s.g, s.dv)), Act: act.Relu})
 	}
+	if s.g <= layout.NR { // as compiled
+		join(b, p, rng, l)
+	}
 	touched := min(s.e, tokens*s.k)
 	report(b, l, p, workers, float64(tokens)*float64(4*s.k*s.g*s.d+2*s.d*s.e), float64(touched*(p.Bytes(s.d, s.g)+p.Bytes(s.g, s.dv))))
 }

@@ -14,6 +14,7 @@
 package ffn
 
 import (
+	"math"
 	"unsafe"
 
 	"github.com/seed-c851cfd2/moec/codegen/plan/layout"
@@ -33,6 +34,10 @@ type Weights struct {
 	Up, Gate, Down             *layout.Matrix
 	UpBias, GateBias, DownBias []float32
 	Act                        act.Kind
+
+	// First is the row of Down that belongs to the first hidden unit: experts may share
+	// one matrix, each Up.N rows of it.
+	First int
 }
 
 // arena hands out consecutive pieces of a worker's scratch.
@@ -55,6 +60,22 @@ func (a *arena) ints(n int) []int32 {
 func (a *arena) words(n int) []uint32 {
 	p := a.floats(n)
 	return unsafe.Slice((*uint32)(unsafe.Pointer(unsafe.SliceData(p))), n)
+}
+
+// halves takes n 16-bit words.
+func (a *arena) halves(n int) []uint16 {
+	p := a.floats((n + 1) / 2)
+	return unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(p))), n)
+}
+
+// words views floats as words.
+func words(x []float32) []uint32 {
+	return unsafe.Slice((*uint32)(unsafe.Pointer(unsafe.SliceData(x))), len(x))
+}
+
+// times multiplies a float given by its bits.
+func times(bits uint32, f float32) uint32 {
+	return math.Float32bits(math.Float32frombits(bits) * f)
 }
 
 // pad rounds a number of floats up to whole cache lines.
@@ -148,7 +169,7 @@ func (w *Weights) flops() float64 {
 }
 
 func (w *Weights) bytes() float64 {
-	n := w.Up.Precision.Bytes(w.Up.K, w.Up.N) + w.Down.Precision.Bytes(w.Down.K, w.Down.N)
+	n := w.Up.Precision.Bytes(w.Up.K, w.Up.N) + w.Down.Precision.Bytes(w.Up.N, w.Down.N)
 	if w.Gate != nil {
 		n += w.Gate.Precision.Bytes(w.Gate.K, w.Gate.N)
 	}

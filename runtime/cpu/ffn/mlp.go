@@ -15,6 +15,8 @@ type MLP struct {
 	Y        gemm.Rows // T rows of Dv; must not overlap X
 	Residual gemm.Rows // T rows of Dv, or Data nil; may be Y or X
 
+	keep *keep // what of the hidden units counts; nil: all
+
 	tasks, rows, chunk int // tokens per task; hidden units at a time
 	scratch            []float32
 	per                int // floats of scratch per worker
@@ -106,12 +108,26 @@ func (l *MLP) Run(r pool.Runner, scratch []float32) error {
 	if err := l.run(r, phaseHidden, wide, l.Up.N, shareColumns(l.Up.N, w)); err != nil {
 		return err
 	}
-	if l.Down.Precision == layout.I8 {
+	if l.converts() {
 		if err := l.run(r, phaseConvert, l.T*l.Up.N, l.T, share(l.T, w)); err != nil {
 			return err
 		}
 	}
 	return l.run(r, phaseOutput, wide, l.Down.N, shareColumns(l.Down.N, w))
+}
+
+// sink is where hidden units go as they are made.
+func (l *MLP) sink(hop gemm.Operand) gemm.Operand {
+	if l.converts() {
+		return gemm.Operand{}
+	}
+	return sink(l.Down.Precision, hop)
+}
+
+// converts reports whether hidden units become the next product's operand in a step of
+// its own: after gates, or in int8, which looks at whole rows first.
+func (l *MLP) converts() bool {
+	return l.Down.Precision == layout.I8 || l.keep != nil && l.keep.scaled
 }
 
 // run does a phase over n rows or columns, size of them per task; work decides
@@ -133,7 +149,11 @@ func (l *MLP) Do(i, worker int) {
 	case phaseInput:
 		k.Convert(&l.x, l.Up.Precision, l.X, l.Up.K, nil, i0, i1)
 	case phaseHidden:
-		l.hidden(k, l.x, l.T, i0, i1, columns(l.h, i0), columns(l.aux, i0), nil, 0, sink(l.Down.Precision, l.hop), i0)
+		h, sink := columns(l.h, i0), l.sink(l.hop)
+		l.hidden(k, l.x, l.T, i0, i1, h, columns(l.aux, i0), nil, 0, sink, i0)
+		if l.keep != nil {
+			l.keep.apply(k, 0, l.T, i0, i1-i0, h, sink, i0)
+		}
 	case phaseConvert:
 		k.Convert(&l.hop, l.Down.Precision, l.h, l.Up.N, nil, i0, i1)
 	case phaseOutput:
@@ -161,8 +181,12 @@ func (l *MLP) tokens(m0, m1 int, a *arena) {
 		n := min(l.chunk, l.Up.N-f)
 		h := gemm.Rows{Data: buf, Stride: n}
 		hop := k.Place(p, h, m, n, conv)
-		l.hidden(k, x, m, f, f+n, h, gemm.Rows{Data: aux, Stride: n}, nil, f, sink(p, hop), 0)
-		if p == layout.I8 {
+		sink := l.sink(hop)
+		l.hidden(k, x, m, f, f+n, h, gemm.Rows{Data: aux, Stride: n}, nil, f, sink, 0)
+		if l.keep != nil {
+			l.keep.apply(k, m0, m, f, n, h, sink, 0)
+		}
+		if l.converts() {
 			k.Convert(&hop, p, h, n, nil, 0, m)
 		}
 		k.Run(&gemm.Block{

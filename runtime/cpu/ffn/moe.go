@@ -15,6 +15,7 @@ type MoE struct {
 	Kernels  *gemm.Kernels
 	Router   Router
 	Experts  []Weights // of equal shapes and precision
+	Joined   *Weights  // the experts as one MLP, where their sizes allow it (see isJoined); or nil
 	Shared   *Weights  // always on, not gated; nil if there is none
 	Bias     []float32 // Dv, or nil
 	T        int
@@ -28,7 +29,8 @@ type MoE struct {
 	scratch     []float32
 	per         int // floats of scratch per worker
 
-	few fewState
+	few  fewState
+	join joined
 }
 
 // dims are the layer's sizes: input, hidden units per expert, output, experts,
@@ -86,7 +88,10 @@ func (l *MoE) Scratch(workers int) int {
 		return 0
 	}
 	n := 0
-	if l.plan(workers) {
+	if l.isJoined() {
+		kept, phases := l.planJoined(workers)
+		n = kept + phases
+	} else if l.plan(workers) {
 		n = l.fewScratch()
 	} else {
 		n = workers * l.per
@@ -108,6 +113,9 @@ func (l *MoE) Run(r pool.Runner, scratch []float32) error {
 		if err := l.shared.Run(r, scratch); err != nil {
 			return err
 		}
+	}
+	if l.isJoined() {
+		return l.runJoined(r, scratch)
 	}
 	l.scratch = scratch
 	if l.plan(r.Workers()) {
@@ -174,12 +182,12 @@ func (l *MoE) expert(n, next int, x gemm.Operand, rows int, gates []float32, h, 
 	inRows, inScale := l.gates(gates)
 	p := w.Down.Precision
 	hop := k.Place(p, h, rows, w.Up.N, conv)
-	w.hidden(k, x, rows, 0, w.Up.N, h, aux, inRows, 0, sink(p, hop), 0)
+	w.hidden(k, x, rows, 0, w.Up.N, h, aux, inRows, w.First, sink(p, hop), 0)
 	if p == layout.I8 {
 		k.Convert(&hop, p, h, w.Up.N, inScale, 0, rows)
 	}
 	k.Run(&gemm.Block{
-		A: hop, M: rows, B: w.Down, N1: w.Down.N, K1: w.Up.N, C: y, Add: true, Next: l.Experts[next].first(),
+		A: hop, M: rows, B: w.Down, N1: w.Down.N, K0: w.First, K1: w.First + w.Up.N, C: y, Add: true, Next: l.Experts[next].first(),
 	})
 	l.downBias(n, rows, gates, y, 0, w.Down.N)
 }

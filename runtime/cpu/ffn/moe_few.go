@@ -132,7 +132,7 @@ func (l *MoE) fewHidden(e, n0 int) {
 	}
 	rows, _ := l.gates(s.groups.gates[p0:p1])
 	w.hidden(l.Kernels, s.x.Pick(s.groups.tokens[p0:p1]), p1-p0, n0, n1,
-		columns(s.h.From(p0), n0), columns(s.aux.From(p0), n0), rows, 0, sink(w.Down.Precision, s.hop.From(p0)), n0)
+		columns(s.h.From(p0), n0), columns(s.aux.From(p0), n0), rows, w.First, sink(w.Down.Precision, s.hop.From(p0)), n0)
 }
 
 // fewOutput computes columns n0 to n1 of the output, for all tokens.
@@ -145,7 +145,7 @@ func (l *MoE) fewOutput(n0, n1 int) {
 		y := l.Y
 		y.Index = s.groups.tokens[p0:p1]
 		k.Run(&gemm.Block{
-			A: s.hop.From(p0), M: p1 - p0, B: w.Down, N0: n0, N1: n1, K1: w.Up.N,
+			A: s.hop.From(p0), M: p1 - p0, B: w.Down, N0: n0, N1: n1, K0: w.First, K1: w.First + w.Up.N,
 			C: columns(y, n0), Add: true,
 		})
 		l.downBias(int(e), p1-p0, s.groups.gates[p0:p1], y, n0, n1)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/seed-c851cfd2/moec/codegen/plan/layout"
+	"github.com/seed-c851cfd2/moec/ir/tensor"
 	"github.com/seed-c851cfd2/moec/runtime/cpu/gemm"
 )
 
@@ -111,6 +112,9 @@ func randomMoE(t testing.TB, k *gemm.Kernels, p layout.Precision, rng *rand.Rand
 		}
 		l.Experts = append(l.Experts, w)
 	}
+	if s.g%16 == 0 && s.g <= 32 && s.e > 0 && rng.IntN(3) > 0 {
+		join(t, p, rng, l)
+	}
 	l.Router = Router{Gating: Gating(rng.IntN(5)), K: s.k, Normalise: rng.IntN(4) == 0, Epsilon: 1e-3}
 	if l.Router.Gating == GateGiven {
 		l.Router.Normalise = false
@@ -144,6 +148,49 @@ func randomMoE(t testing.TB, k *gemm.Kernels, p layout.Precision, rng *rand.Rand
 	return l
 }
 
+// join gives the experts of l new weights, which are one matrix each too.
+func join(t testing.TB, p layout.Precision, rng *rand.Rand, l *MoE) {
+	t.Helper()
+	d, g, dv, e, _ := l.dims()
+	must := func(err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	beside := func() (*layout.Matrix, []*layout.Matrix) {
+		stored, err := layout.PackStack(p, tensor.Of(floats(rng, e*d*g), e, d, g), false)
+		must(err)
+		all, err := layout.Beside(p, stored.Bytes(), e, d, g)
+		must(err)
+		parts, err := layout.Unstack(p, stored.Bytes(), e, d, g)
+		must(err)
+		return all, parts
+	}
+	up, ups := beside()
+	gate, gates := beside()
+	down := pack(t, p, rng, e*g, dv)
+	first := l.Experts[0]
+	w := Weights{Up: up, Down: down, Act: first.Act}
+	if first.Gate != nil {
+		w.Gate = gate
+	}
+	if first.UpBias != nil {
+		w.UpBias, w.GateBias = floats(rng, e*g), floats(rng, e*g)
+	}
+	for i := range l.Experts {
+		x := &l.Experts[i]
+		x.First = i * g
+		x.Up, x.Down = ups[i], down.Part(x.First, g)
+		if x.Gate != nil {
+			x.Gate = gates[i]
+		}
+		if w.UpBias != nil {
+			x.UpBias, x.GateBias = w.UpBias[i*g:(i+1)*g], w.GateBias[i*g:(i+1)*g]
+		}
+	}
+	l.Joined = &w
+}
+
 // checkMoE compares the output with float64, and returns the tokens that it could
 // not check because their selection hangs on rounding.
 func checkMoE(t *testing.T, name string, l *MoE, y []float32) (unsure int) {
@@ -171,9 +218,16 @@ func checkMoE(t *testing.T, name string, l *MoE, y []float32) (unsure int) {
 			continue
 		}
 		want := make([]interval, dv)
+		hidden, top := make([][]interval, len(experts)), 0.0
+		for j, n := range experts {
+			hidden[j] = hiddenRef(l.Kernels, &l.Experts[n], x, gates[j])
+			if l.isJoined() { // all of a token's units are one row
+				top = max(top, largest(hidden[j]))
+			}
+		}
 		for j, n := range experts {
 			w := &l.Experts[n]
-			for c, o := range mlpRef(l.Kernels, w, x, gates[j]) {
+			for c, o := range productFrom(l.Kernels, hidden[j], w.Down, w.First, top, nil) {
 				if w.DownBias != nil {
 					o.v += gates[j] * float64(w.DownBias[c])
 				}
@@ -209,7 +263,7 @@ func checkMoE(t *testing.T, name string, l *MoE, y []float32) (unsure int) {
 // any number of threads.
 func TestMoE(t *testing.T) {
 	rs := threads(t)
-	shapes := []moeShape{{0, 3, 3, 3, 2, 1}, {1, 5, 16, 7, 4, 2}, {1, 40, 70, 33, 3, 1}, {5, 24, 16, 40, 6, 3}, {9, 17, 33, 31, 5, 5}, {40, 12, 16, 20, 4, 2}, {70, 8, 5, 9, 3, 2}, {260, 8, 16, 8, 6, 2}, {3, 8, 4, 8, 4, 0}}
+	shapes := []moeShape{{0, 3, 3, 3, 2, 1}, {1, 5, 16, 7, 4, 2}, {1, 40, 70, 33, 3, 1}, {5, 24, 16, 40, 6, 3}, {9, 17, 33, 31, 5, 5}, {40, 12, 16, 20, 4, 2}, {70, 8, 5, 9, 3, 2}, {260, 8, 16, 8, 6, 2}, {3, 8, 4, 8, 4, 0}, {7, 20, 16, 33, 9, 4}, {130, 16, 32, 8, 5, 2}, {50, 33, 16, 20, 40, 11}}
 	tokens, unsure := 0, 0
 	for level, k := range variants() {
 		rng := rand.New(rand.NewPCG(31, 32))
@@ -247,22 +301,26 @@ func TestMoEBatchInvariance(t *testing.T) {
 	for level, k := range variants() {
 		for _, p := range precisions {
 			rng := rand.New(rand.NewPCG(1, 9))
-			s := moeShape{150, 24, 48, 37, 5, 2}
-			l := randomMoE(t, k, p, rng, s)
-			l.Router.W, l.Router.Gating, l.Residual = pack(t, layout.F32, rng, s.d, s.e), GateSigmoid, gemm.Rows{}
-			x, stride := l.X.Data, l.X.Stride
-			run := func(at, n, r int) []float32 {
-				y := poison(n * s.dv)
-				l.T, l.X.Data, l.Y = n, x[at*stride:(at+n)*stride], gemm.Rows{Data: y, Stride: s.dv}
-				if err := l.Run(rs[r], poison(l.Scratch(rs[r].Workers()))); err != nil {
-					t.Fatal(err)
+			for _, s := range []moeShape{{150, 24, 48, 37, 5, 2}, {150, 24, 16, 37, 9, 3}} {
+				l := randomMoE(t, k, p, rng, s)
+				if s.g == 16 {
+					join(t, p, rng, l)
 				}
-				return y
-			}
-			all := run(0, s.t, 1)
-			for n, at := 1, 0; at+n <= s.t; n, at = n+6, at+n {
-				for r := range rs {
-					sameBits(t, fmt.Sprintf("%s %v %d tokens at %d", level, p, n, at), run(at, n, r), all[at*s.dv:(at+n)*s.dv])
+				l.Router.W, l.Router.Gating, l.Residual = pack(t, layout.F32, rng, s.d, s.e), GateSigmoid, gemm.Rows{}
+				x, stride := l.X.Data, l.X.Stride
+				run := func(at, n, r int) []float32 {
+					y := poison(n * s.dv)
+					l.T, l.X.Data, l.Y = n, x[at*stride:(at+n)*stride], gemm.Rows{Data: y, Stride: s.dv}
+					if err := l.Run(rs[r], poison(l.Scratch(rs[r].Workers()))); err != nil {
+						t.Fatal(err)
+					}
+					return y
+				}
+				all := run(0, s.t, 1)
+				for n, at := 1, 0; at+n <= s.t; n, at = n+6, at+n {
+					for r := range rs {
+						sameBits(t, fmt.Sprintf("%s %v %+v %d tokens at %d", level, p, s, n, at), run(at, n, r), all[at*s.dv:(at+n)*s.dv])
+					}
 				}
 			}
 		}
@@ -273,7 +331,7 @@ func TestMoEAllocatesNothing(t *testing.T) {
 	for _, r := range threads(t)[:2] {
 		for level, k := range variants() {
 			for _, p := range precisions {
-				for _, n := range []int{1, 150} {
+				for _, n := range []int{1, 1, 1, 150, 150, 150} { // joined and apart
 					l := randomMoE(t, k, p, rand.New(rand.NewPCG(1, 1)), moeShape{n, 16, 16, 16, 4, 2})
 					l.Y = gemm.Rows{Data: make([]float32, n*16), Stride: 16}
 					scratch := make([]float32, l.Scratch(r.Workers()))

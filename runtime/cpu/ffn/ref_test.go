@@ -57,11 +57,14 @@ type interval struct{ v, e float64 }
 // product is x*m column by column in float64 on the packed weights, with the
 // error that f32 chains, and the precision's rounding of x, may add to that of x.
 func product(k *gemm.Kernels, x []interval, m *layout.Matrix, bias []float32) []interval {
+	return productFrom(k, x, m, 0, 0, bias)
+}
+
+// productFrom is product with the rows of m from first on, of an x that is quantised in a
+// row whose largest magnitude is its own or top.
+func productFrom(k *gemm.Kernels, x []interval, m *layout.Matrix, first int, top float64, bias []float32) []interval {
 	y := make([]interval, m.N)
-	rowMax := 0.0
-	for _, a := range x {
-		rowMax = max(rowMax, math.Abs(a.v)+a.e)
-	}
+	rowMax := max(top, largest(x))
 	for j := range y {
 		mag, in, col := 0.0, 0.0, 0.0
 		if bias != nil {
@@ -69,7 +72,7 @@ func product(k *gemm.Kernels, x []interval, m *layout.Matrix, bias []float32) []
 			mag = math.Abs(y[j].v)
 		}
 		for l, a := range x {
-			w := float64(m.At(l, j))
+			w := float64(m.At(first+l, j))
 			y[j].v += a.v * w
 			mag += math.Abs(a.v * w)
 			in += a.e * math.Abs(w)
@@ -86,8 +89,22 @@ func product(k *gemm.Kernels, x []interval, m *layout.Matrix, bias []float32) []
 	return y
 }
 
+// largest is the largest magnitude of x.
+func largest(x []interval) float64 {
+	top := 0.0
+	for _, a := range x {
+		top = max(top, math.Abs(a.v)+a.e)
+	}
+	return top
+}
+
 // mlpRef is the output of an MLP without its bias for one row.
 func mlpRef(k *gemm.Kernels, w *Weights, x []float32, gate float64) []interval {
+	return productFrom(k, hiddenRef(k, w, x, gate), w.Down, w.First, 0, nil)
+}
+
+// hiddenRef is the hidden layer of an MLP for one row.
+func hiddenRef(k *gemm.Kernels, w *Weights, x []float32, gate float64) []interval {
 	in := make([]interval, len(x))
 	for i, v := range x {
 		in[i].v = float64(v)
@@ -113,7 +130,7 @@ func mlpRef(k *gemm.Kernels, w *Weights, x []float32, gate float64) []interval {
 		h[i].v *= gate
 		h[i].e = h[i].e*math.Abs(gate) + 2e-7*math.Abs(h[i].v)
 	}
-	return product(k, h, w.Down, nil)
+	return h
 }
 
 // threads are pools of 1, 2 and 8 threads, closed at the end of the test.

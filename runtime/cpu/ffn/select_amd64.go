@@ -94,3 +94,25 @@ func weighted(k *gemm.Kernels, y, values []float32, stride int, at []int32, w []
 	}
 	weightedPortable(k, y, values, stride, at, w)
 }
+
+//go:noescape
+func keepZ(words *uint32, stride uintptr, rows, lines int, lanes *uint16, laneStride uintptr)
+
+//go:noescape
+func keepGatedZ(words *uint32, stride uintptr, rows, lines int, lanes *uint16, laneStride uintptr, gates *float32)
+
+// apply does it.
+func (b *keptRows) apply(f isa.Features) {
+	if !f.AVX512 {
+		b.portable()
+		return
+	}
+	_, _ = b.words[(b.rows-1)*b.stride+b.lines*lineUnits-1], b.lanes[(b.rows-1)*b.laneStride+b.lines-1]
+	stride, laneStride := uintptr(4*b.stride), uintptr(2*b.laneStride)
+	if b.gates == nil {
+		keepZ(&b.words[0], stride, b.rows, b.lines, &b.lanes[0], laneStride)
+		return
+	}
+	_ = b.gates[(b.rows-1)*b.laneStride+b.lines-1]
+	keepGatedZ(&b.words[0], stride, b.rows, b.lines, &b.lanes[0], laneStride, &b.gates[0])
+}

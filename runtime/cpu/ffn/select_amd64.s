@@ -309,3 +309,60 @@ tail2:
 done3:
 	VZEROUPPER
 	RET
+
+// keepZ sets to zero the words of rows of cache lines whose bit in lanes, a word of 16 bits
+// per line, is not set; rows are stride and laneStride bytes apart.
+TEXT ·keepZ(SB), NOSPLIT, $8-48
+	MOVQ words+0(FP), R8
+	MOVQ stride+8(FP), R9
+	MOVQ rows+16(FP), R10
+	MOVQ lines+24(FP), R11
+	MOVQ lanes+32(FP), R12
+	MOVQ laneStride+40(FP), R13
+row1:
+	MOVQ R8, DI
+	XORL CX, CX
+line2:
+	KMOVW (R12)(CX*2), K1
+	VMOVDQU32.Z (DI), K1, Z0
+	VMOVDQU32 Z0, (DI)
+	ADDQ $64, DI
+	INCQ CX
+	CMPQ CX, R11
+	JLT line2
+	ADDQ R9, R8
+	ADDQ R13, R12
+	DECQ R10
+	JNZ row1
+	VZEROUPPER
+	RET
+
+// keepGatedZ is keepZ, and multiplies what stays by a gate per line; rows of gates are
+// twice laneStride bytes apart.
+TEXT ·keepGatedZ(SB), NOSPLIT, $8-56
+	MOVQ words+0(FP), R8
+	MOVQ stride+8(FP), R9
+	MOVQ rows+16(FP), R10
+	MOVQ lines+24(FP), R11
+	MOVQ lanes+32(FP), R12
+	MOVQ laneStride+40(FP), R13
+	MOVQ gates+48(FP), BX
+row1:
+	MOVQ R8, DI
+	XORL CX, CX
+line2:
+	KMOVW (R12)(CX*2), K1
+	VBROADCASTSS (BX)(CX*4), Z0
+	VMULPS.Z (DI), Z0, K1, Z0
+	VMOVDQU32 Z0, (DI)
+	ADDQ $64, DI
+	INCQ CX
+	CMPQ CX, R11
+	JLT line2
+	ADDQ R9, R8
+	ADDQ R13, R12
+	LEAQ (BX)(R13*2), BX
+	DECQ R10
+	JNZ row1
+	VZEROUPPER
+	RET

@@ -40,3 +40,6 @@ func sparseRows(k *gemm.Kernels, c []float32, m *layout.Matrix, n0, n1 int, idx 
 func weighted(k *gemm.Kernels, y, values []float32, stride int, at []int32, w []float32) {
 	weightedPortable(k, y, values, stride, at, w)
 }
+
+// apply does it.
+func (b *keptRows) apply(isa.Features) { b.portable() }

@@ -32,6 +32,8 @@ const (
 	amx1x2p2
 	amx1x2p1
 	amx1x1p1
+	amx2x1p2
+	amx1x1p2
 
 	amxInt8  amxKernel = 1 << 3
 	amxGelu  amxKernel = 1 << 4

@@ -74,6 +74,42 @@ func (t *amxTile) call(k amxKernel) {
 		bf16T1x1p1H(t)
 	case amx1x1p1 | amxHalf | amxGated:
 		bf16T1x1p1HG(t)
+	case amx2x1p2:
+		bf16T2x1p2(t)
+	case amx2x1p2 | amxHalf:
+		bf16T2x1p2H(t)
+	case amx2x1p2 | amxHalf | amxGated:
+		bf16T2x1p2HG(t)
+	case amx2x1p2 | amxGelu:
+		bf16T2x1p2gelu(t)
+	case amx2x1p2 | amxGelu | amxHalf:
+		bf16T2x1p2geluH(t)
+	case amx2x1p2 | amxGelu | amxHalf | amxGated:
+		bf16T2x1p2geluHG(t)
+	case amx2x1p2 | amxSilu:
+		bf16T2x1p2silu(t)
+	case amx2x1p2 | amxSilu | amxHalf:
+		bf16T2x1p2siluH(t)
+	case amx2x1p2 | amxSilu | amxHalf | amxGated:
+		bf16T2x1p2siluHG(t)
+	case amx1x1p2:
+		bf16T1x1p2(t)
+	case amx1x1p2 | amxHalf:
+		bf16T1x1p2H(t)
+	case amx1x1p2 | amxHalf | amxGated:
+		bf16T1x1p2HG(t)
+	case amx1x1p2 | amxGelu:
+		bf16T1x1p2gelu(t)
+	case amx1x1p2 | amxGelu | amxHalf:
+		bf16T1x1p2geluH(t)
+	case amx1x1p2 | amxGelu | amxHalf | amxGated:
+		bf16T1x1p2geluHG(t)
+	case amx1x1p2 | amxSilu:
+		bf16T1x1p2silu(t)
+	case amx1x1p2 | amxSilu | amxHalf:
+		bf16T1x1p2siluH(t)
+	case amx1x1p2 | amxSilu | amxHalf | amxGated:
+		bf16T1x1p2siluHG(t)
 	case amx2x2p1 | amxInt8:
 		i8T2x2p1(t)
 	case amx2x2p1 | amxInt8 | amxGelu:
@@ -96,6 +132,18 @@ func (t *amxTile) call(k amxKernel) {
 		i8T1x2p1silu(t)
 	case amx1x1p1 | amxInt8:
 		i8T1x1p1(t)
+	case amx2x1p2 | amxInt8:
+		i8T2x1p2(t)
+	case amx2x1p2 | amxInt8 | amxGelu:
+		i8T2x1p2gelu(t)
+	case amx2x1p2 | amxInt8 | amxSilu:
+		i8T2x1p2silu(t)
+	case amx1x1p2 | amxInt8:
+		i8T1x1p2(t)
+	case amx1x1p2 | amxInt8 | amxGelu:
+		i8T1x1p2gelu(t)
+	case amx1x1p2 | amxInt8 | amxSilu:
+		i8T1x1p2silu(t)
 	default:
 		panic(fmt.Sprintf("gemm: no tile kernel of kind %#x", k))
 	}
@@ -201,6 +249,60 @@ func bf16T1x1p1H(t *amxTile)
 func bf16T1x1p1HG(t *amxTile)
 
 //go:noescape
+func bf16T2x1p2(t *amxTile)
+
+//go:noescape
+func bf16T2x1p2H(t *amxTile)
+
+//go:noescape
+func bf16T2x1p2HG(t *amxTile)
+
+//go:noescape
+func bf16T2x1p2gelu(t *amxTile)
+
+//go:noescape
+func bf16T2x1p2geluH(t *amxTile)
+
+//go:noescape
+func bf16T2x1p2geluHG(t *amxTile)
+
+//go:noescape
+func bf16T2x1p2silu(t *amxTile)
+
+//go:noescape
+func bf16T2x1p2siluH(t *amxTile)
+
+//go:noescape
+func bf16T2x1p2siluHG(t *amxTile)
+
+//go:noescape
+func bf16T1x1p2(t *amxTile)
+
+//go:noescape
+func bf16T1x1p2H(t *amxTile)
+
+//go:noescape
+func bf16T1x1p2HG(t *amxTile)
+
+//go:noescape
+func bf16T1x1p2gelu(t *amxTile)
+
+//go:noescape
+func bf16T1x1p2geluH(t *amxTile)
+
+//go:noescape
+func bf16T1x1p2geluHG(t *amxTile)
+
+//go:noescape
+func bf16T1x1p2silu(t *amxTile)
+
+//go:noescape
+func bf16T1x1p2siluH(t *amxTile)
+
+//go:noescape
+func bf16T1x1p2siluHG(t *amxTile)
+
+//go:noescape
 func i8T2x2p1(t *amxTile)
 
 //go:noescape
@@ -232,3 +334,21 @@ func i8T1x2p1silu(t *amxTile)
 
 //go:noescape
 func i8T1x1p1(t *amxTile)
+
+//go:noescape
+func i8T2x1p2(t *amxTile)
+
+//go:noescape
+func i8T2x1p2gelu(t *amxTile)
+
+//go:noescape
+func i8T2x1p2silu(t *amxTile)
+
+//go:noescape
+func i8T1x1p2(t *amxTile)
+
+//go:noescape
+func i8T1x1p2gelu(t *amxTile)
+
+//go:noescape
+func i8T1x1p2silu(t *amxTile)

@@ -38,6 +38,22 @@ type amxChunk struct {
 func (k *Kernels) rows(t *amxTile, c *amxChunk, row, rows int) {
 	p := c.B.Precision
 	t.operand(c, row, rows)
+	if w := c.B.Width; w != 0 {
+		t.b, t.bp = wordAt(c.B, c.n0/w*c.B.Pitch+4*c.s0*w, c.s1-c.s0), uintptr(c.B.Pitch)
+		if w == layout.NR {
+			k.columns(t, c, row, rows, c.n0, c.n1, 2)
+			return
+		}
+		pairs := c.n0 + (c.n1-c.n0)/layout.NR*layout.NR
+		if pairs > c.n0 {
+			k.columns(t, c, row, rows, c.n0, pairs, 1)
+		}
+		if c.n1 > pairs {
+			t.b = wordAt(c.B, pairs/w*c.B.Pitch+4*c.s0*w, c.s1-c.s0)
+			k.columns(t, c, row, rows, pairs, c.n1, 1)
+		}
+		return
+	}
 	steps, whole := p.Steps(c.B.K), c.B.N/layout.NR*layout.NR // whole is the columns in whole panels
 	if n1 := min(c.n1, whole); n1 > c.n0 {
 		t.b = wordAt(c.B, 4*(c.n0*steps+c.s0*layout.NR), c.s1-c.s0)
@@ -54,7 +70,8 @@ func (k *Kernels) rows(t *amxTile, c *amxChunk, row, rows int) {
 	}
 }
 
-// columns multiplies by columns n0 to n1, which are whole panels, or else one of ct tiles.
+// columns multiplies by columns n0 to n1, which are whole panels, or else one of ct tiles;
+// where panels are one tile wide, an even number of them or one.
 func (k *Kernels) columns(t *amxTile, c *amxChunk, row, rows, n0, n1, ct int) {
 	width := min(n1-n0, layout.NR)
 	t.mask, t.maskUp = uint32(1<<width-1), uint32(1<<((width+1)&^1)-1)
@@ -81,7 +98,7 @@ func (k *Kernels) columns(t *amxTile, c *amxChunk, row, rows, n0, n1, ct int) {
 	if c.Act == act.Relu {
 		t.lo = 0
 	}
-	e, fused := c.fused(ct)
+	e, fused := c.fused(n1-n0 > layout.NR/2)
 	fused = fused && (e&amxHalf == 0 || t.flags&accumulate == 0 || t.flags&amxDirect != 0)
 	if fused {
 		end |= e
@@ -94,15 +111,16 @@ func (k *Kernels) columns(t *amxTile, c *amxChunk, row, rows, n0, n1, ct int) {
 	} else {
 		t.result(c, row, rows, n0, n1)
 	}
-	t.run(rows, ct, (n1-n0+layout.NR-1)/layout.NR, c.s1-c.s0, end)
+	panel := c.B.PanelWidth()
+	t.run(rows, ct, (n1-n0+panel-1)/panel, c.s1-c.s0, end)
 	if !fused {
 		k.finish(c.Block, row, rows, n0, n1)
 	}
 }
 
-// fused is how kernels of panels of ct tiles end the block, and whether they do all that
-// it asks for.
-func (b *Block) fused(ct int) (end amxKernel, all bool) {
+// fused is how kernels that compute several tiles side by side, or one, end the block, and
+// whether they do all that it asks for.
+func (b *Block) fused(several bool) (end amxKernel, all bool) {
 	switch b.Act {
 	case act.Identity, act.Relu:
 	case act.Gelu:
@@ -112,7 +130,7 @@ func (b *Block) fused(ct int) (end amxKernel, all bool) {
 	default:
 		return 0, false
 	}
-	if end != 0 && ct == 1 {
+	if end != 0 && !several {
 		return 0, false
 	}
 	if b.Into.data != nil {
@@ -202,7 +220,7 @@ func amxWords(steps int) int { return ((steps+amxKTile-1)/amxKTile | 1) * amxKTi
 func (t *amxTile) run(rows, ct, panels, steps int, end amxKernel) {
 	rt := (rows + 15) / 16
 	group := 1
-	if rt == 1 && ct == 2 && panels > 1 {
+	if rt+ct < 4 && panels > 1 {
 		group = 2
 	}
 	for panels > 0 {
@@ -220,10 +238,14 @@ func (t *amxTile) run(rows, ct, panels, steps int, end amxKernel) {
 		switch {
 		case rt == 2 && ct == 2:
 			shape = amx2x2p1
+		case rt == 2 && group == 2:
+			shape = amx2x1p2
 		case rt == 2:
 			shape = amx2x1p1
-		case group == 2:
+		case ct == 2 && group == 2:
 			shape = amx1x2p2
+		case group == 2:
+			shape = amx1x1p2
 		case ct == 2:
 			shape = amx1x2p1
 		default:

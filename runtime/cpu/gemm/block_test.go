@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/seed-c851cfd2/moec/codegen/plan/layout"
+	"github.com/seed-c851cfd2/moec/ir/tensor"
 	"github.com/seed-c851cfd2/moec/runtime/cpu/act"
 	"github.com/seed-c851cfd2/moec/runtime/cpu/isa"
 )
@@ -85,11 +86,33 @@ func TestBlock(t *testing.T) {
 	}
 }
 
+// beside makes a k x n matrix of panels that were packed one by one.
+func beside(t *testing.T, p layout.Precision, rng *rand.Rand, k, n int) *layout.Matrix {
+	t.Helper()
+	width := 16
+	if n%32 == 0 && rng.IntN(2) == 0 {
+		width = 32
+	}
+	x := tensor.Of(floats(rng, k*n), n/width, k, width)
+	stored, err := layout.PackStack(p, x, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := layout.Beside(p, stored.Bytes(), n/width, k, width)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
 func checkBlock(t *testing.T, kern *Kernels, p layout.Precision, rng *rand.Rand, m, k, n int, name string) {
 	t.Helper()
 	b, err := layout.Pack(p, layout.RowMajor(floats(rng, k*n), k, n))
 	if err != nil {
 		t.Fatal(err)
+	}
+	if kern.Tiled(p) && n > 0 && k > 0 && n%16 == 0 && rng.IntN(2) == 0 {
+		b = beside(t, p, rng, k, n)
 	}
 	blk := Block{M: m, B: b, N1: n, K1: k, Add: rng.IntN(3) == 0, Act: []act.Kind{act.Identity, act.Relu, act.Gelu, act.Silu, act.Tanh}[rng.IntN(5)]}
 	if rng.IntN(3) == 0 {

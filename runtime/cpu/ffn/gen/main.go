@@ -16,6 +16,7 @@ func main() {
 	pick(f, iota)
 	sparse(f)
 	axpy4(f)
+	keepLines(f)
 	if err := f.WriteFile("select_amd64.s"); err != nil {
 		log.Fatal(err)
 	}

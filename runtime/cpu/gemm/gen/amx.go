@@ -21,19 +21,20 @@ const (
 )
 
 const (
-	// scratchRow is the distance of rows in a slot of amxTile.scratch, per panel.
-	scratchRow = 128
-	// slotBytes is the size of a slot: 32 rows of a panel.
-	slotBytes = 32 * scratchRow
+	// slotBytes is the size of a slot of amxTile.scratch: 32 rows of a panel.
+	slotBytes = 32 * 128
 )
 
 // shape is the part of C that a tile kernel computes at a time: rt times 16 rows by p
 // panels of ct times 16 columns each.
 type shape struct{ rt, ct, p int }
 
-var shapes = []shape{{2, 2, 1}, {2, 1, 1}, {1, 2, 2}, {1, 2, 1}, {1, 1, 1}}
+var shapes = []shape{{2, 2, 1}, {2, 1, 1}, {1, 2, 2}, {1, 2, 1}, {1, 1, 1}, {2, 1, 2}, {1, 1, 2}}
 
 func (s shape) cols() int { return s.ct * s.p } // tiles in a row of tiles
+
+// slotRow is the distance of rows in a slot.
+func (s shape) slotRow() int { return 64 * s.cols() }
 
 // rowsPerStep is the number of rows of the epilogue per k tile: with 12 k tiles (384
 // of bf16) 32 rows are nearly done when the next panel is.
@@ -78,7 +79,7 @@ func (k *tileKernel) eachC(emit func(t, r, c int)) {
 }
 
 // slot is where tile (r, c) lies in a slot of the scratch.
-func (k *tileKernel) slot(r, c int) int32 { return int32(r*16*scratchRow*k.p + c*64) }
+func (k *tileKernel) slot(r, c int) int32 { return int32(r*16*k.slotRow() + c*64) }
 
 // mask is the mask register of column tile c: partial panels come one at a time.
 func (k *tileKernel) mask(c int) int { return min(c, 1) + 1 }
@@ -147,7 +148,7 @@ func (k *tileKernel) emit(f *asmgen.File) {
 	fn.I("MOVQ amxTile_slot(DI), AX")
 	fn.I("XORQ $%d, amxTile_slot(DI)", slotBytes)
 	fn.I("LEAQ amxTile_scratch(DI)(AX*1), AX")
-	fn.I("MOVQ $%d, BX", scratchRow*k.p)
+	fn.I("MOVQ $%d, BX", k.slotRow())
 	k.eachC(func(t, r, c int) { fn.I("%s", asmgen.TILESTORED.Mem(t, k.slot(r, c), "AX", "BX")) })
 	fn.I("MOVQ amxTile_rows(DI), %s", amxLeft)
 	fn.I("MOVQ %s, amxTile_left(DI)", amxLeft)
@@ -210,7 +211,7 @@ func (k *tileKernel) store(panel string) {
 	fn.I("JMP %s", stored)
 	fn.Mark(byRow)
 	fn.I("LEAQ amxTile_scratch(DI), AX")
-	fn.I("MOVQ $%d, BX", scratchRow*k.p)
+	fn.I("MOVQ $%d, BX", k.slotRow())
 	k.eachC(func(t, r, c int) { fn.I("%s", asmgen.TILESTORED.Mem(t, k.slot(r, c), "AX", "BX")) })
 	fn.I("MOVQ amxTile_rows(DI), %s", amxLeft)
 	fn.I("MOVQ amxTile_off(DI), %s", amxPrev)
@@ -287,7 +288,7 @@ func (k *tileKernel) tail() {
 	fn.I("JEQ %s", whole)
 	fn.I("MOVQ amxTile_slot(DI), AX")
 	fn.I("LEAQ amxTile_scratch(DI)(AX*1), AX")
-	fn.I("MOVQ $%d, BX", scratchRow*k.p)
+	fn.I("MOVQ $%d, BX", k.slotRow())
 	k.eachC(func(t, r, c int) { fn.I("%s", asmgen.TILESTORED.Mem(t, k.slot(r, c), "AX", "BX")) })
 	fn.I("LEAQ amxTile_cfgTail(DI), DX")
 	fn.I("%s", asmgen.LoadTileConfig(0, "DX"))
@@ -332,11 +333,11 @@ func (k *tileKernel) start() {
 		fn.I("VMOVUPS.Z %d(DX)(BP*1), K%d, Z0", 64*c, k.mask(c))
 		fn.I("VMOVUPS Z0, %d(R8)", 64*c)
 	}
-	fn.I("ADDQ $%d, R8", scratchRow*k.p)
+	fn.I("ADDQ $%d, R8", k.slotRow())
 	fn.I("INCQ CX")
 	fn.I("CMPQ CX, amxTile_rows(DI)")
 	fn.I("JLT %s", copyRow)
-	fn.I("MOVQ $%d, BX", scratchRow*k.p)
+	fn.I("MOVQ $%d, BX", k.slotRow())
 	k.eachC(func(t, r, c int) { fn.I("%s", asmgen.TILELOADD.Mem(t, k.slot(r, c), "AX", "BX")) })
 	fn.I("JMP %s", begin)
 	fn.Mark(noC)
@@ -418,6 +419,6 @@ func (k *tileKernel) row(masked bool) {
 		}
 		fn.I("VMOVUPS Z0,%s %d(BX)(%s*1)", store, 64*c, amxPrev)
 	}
-	fn.I("ADDQ $%d, AX", scratchRow*k.p)
+	fn.I("ADDQ $%d, AX", k.slotRow())
 	fn.I("INCQ %s", amxRow)
 }

@@ -7,15 +7,15 @@ import (
 	"log"
 )
 
-// tileKernels are the kernels there are: every shape with bound below alone, and whole
-// panels with the activations of common models.
+// tileKernels are the kernels there are: every shape with bound below alone, and two
+// tiles side by side with the activations of common models.
 func tileKernels() []*tileKernel {
 	var all []*tileKernel
 	for _, kd := range []kind{bf16, i8} {
 		for _, s := range shapes {
 			for _, act := range []string{"", "gelu", "silu"} {
 				for _, e := range []epilogue{{act: act}, {act, true, false}, {act, true, true}} {
-					if act != "" && s.ct == 1 || e.half && kd.int8 {
+					if act != "" && s.cols() == 1 || e.half && kd.int8 {
 						continue
 					}
 					all = append(all, &tileKernel{kind: kd, shape: s, epilogue: e})
