@@ -25,6 +25,8 @@ type TileOp struct {
 var (
 	// TILELOADD reads rows at base, base+stride, ... into a tile.
 	TILELOADD = TileOp{"TILELOADD", 3, 0x4b}
+	// TILELOADDT1 is TILELOADD with the hint that the lines are not wanted in L1 for long.
+	TILELOADDT1 = TileOp{"TILELOADDT1", 1, 0x4b}
 	// TILESTORED writes a tile to rows at base, base+stride, ...
 	TILESTORED = TileOp{"TILESTORED", 2, 0x4b}
 	// TDPBF16PS: dst[m][n] += sum over k of a.bf16[m][k] * b, where row r of b holds

@@ -13,6 +13,7 @@ func TestAMXBytes(t *testing.T) {
 		{TILELOADD.Mem(3, 0x1234, "SI", "DI"), "c4 e2 7b 4b 9c 3e 34 12 00 00"},
 		{TILELOADD.Mem(7, -64, "R12", "R9"), "c4 82 7b 4b bc 0c c0 ff ff ff"},
 		{TILELOADD.Mem(0, 0x10, "R13", "BP"), "c4 c2 7b 4b 84 2d 10 00 00 00"},
+		{TILELOADDT1.Mem(3, 0x1234, "SI", "DI"), "c4 e2 79 4b 9c 3e 34 12 00 00"},
 		{TILESTORED.Mem(2, 0x1000, "AX", "R15"), "c4 a2 7a 4b 94 38 00 10 00 00"},
 		{TDPBF16PS.RRR(3, 5, 7), "c4 e2 42 5c dd"},
 		{TDPBUSD.RRR(1, 4, 6), "c4 e2 49 5e cc"},

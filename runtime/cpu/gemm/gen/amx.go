@@ -247,9 +247,14 @@ func (k *tileKernel) operands() {
 // step multiplies one k tile.
 func (k *tileKernel) step() {
 	fn := k.fn
-	dot := asmgen.TDPBF16PS
+	// Rows of bf16 just fill L1, where those of A are wanted again: with the hint for B an MLP of
+	// d 384 takes 0.83 of the time at 512 tokens. In int8, where rows are half as long, and
+	// with few rows it takes up to 1.1.
+	dot, load := asmgen.TDPBF16PS, asmgen.TILELOADD
 	if k.int8 {
 		dot = asmgen.TDPBUSD
+	} else if k.rt == 2 {
+		load = asmgen.TILELOADDT1
 	}
 	fn.I("%s", asmgen.TILELOADD.Mem(k.a(0), 0, amxA, amxAS))
 	if k.rt == 2 {
@@ -260,7 +265,7 @@ func (k *tileKernel) step() {
 		if c/k.ct == 1 {
 			base = amxB2
 		}
-		fn.I("%s", asmgen.TILELOADD.Mem(k.b(c), int32(64*(c%k.ct)), base, amxBK))
+		fn.I("%s", load.Mem(k.b(c), int32(64*(c%k.ct)), base, amxBK))
 		for r := range k.rt {
 			fn.I("%s", dot.RRR(k.acc(r, c), k.a(r), k.b(c)))
 		}
