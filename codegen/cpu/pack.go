@@ -8,23 +8,33 @@ import (
 )
 
 // panels packs matrices [..., K, N] for the GEMM kernels; transposed ones are given as
-// [..., N, K].
+// [..., N, K]. Those of a tall stack become one matrix, one above the other.
 type panels struct {
 	precision  layout.Precision
 	transposed bool
+	tall       bool
 }
 
 // Layout names the precision and, where the constant is stored the other way round than
 // its logical shape, that too.
 func (p panels) Layout() string {
-	if p.transposed {
+	switch {
+	case p.transposed:
 		return p.precision.Name() + ".t"
+	case p.tall:
+		return p.precision.Name() + layout.TallSuffix
 	}
 	return p.precision.Name()
 }
 
 // Pack packs.
 func (p panels) Pack(t *tensor.Tensor) (*tensor.Tensor, error) {
+	if p.tall {
+		var err error
+		if t, err = layout.Tall(t); err != nil {
+			return nil, err
+		}
+	}
 	return layout.PackStack(p.precision, t, p.transposed)
 }
 

@@ -120,12 +120,28 @@ func bindMoE(b *Binding) (Bound, error) {
 			return Bound{}, err
 		}
 	}
+	tall := len(w2) != len(w1)
+	if tall && (len(w2) != 1 || len(w1) == 0 || w2[0].K != len(w1)*w1[0].N) {
+		return Bound{}, fmt.Errorf("%d experts of %d matrices below the hidden layer", len(w1), len(w2))
+	}
 	for e := range w1 {
-		w := ffn.Weights{Up: w1[e], Down: w2[e], Act: act}
+		w := ffn.Weights{Up: w1[e], Act: act}
 		if up != nil {
 			w.Gate, w.Up = w1[e], up[e]
 		}
+		if tall {
+			w.First = e * w.Up.N
+			w.Down = w2[0].Part(w.First, w.Up.N)
+		} else {
+			w.Down = w2[e]
+		}
 		l.Experts = append(l.Experts, w)
+	}
+	if tall {
+		if l.Joined, err = b.join(w2[0], up != nil); err != nil {
+			return Bound{}, err
+		}
+		l.Joined.Act = act
 	}
 	if b.has(ops.MoEInSharedW1) {
 		s := &ffn.Weights{Act: act}
@@ -154,6 +170,12 @@ func bindMoE(b *Binding) (Bound, error) {
 			r.Logits = gemm.Rows{Data: c.vector(ops.MoEInLogits), Stride: experts}
 		}
 		bias, upBias, outBias := c.vector(ops.MoEInBias), c.vector(ops.MoEInUpBias), c.vector(ops.MoEInOutBias)
+		if j := l.Joined; j != nil {
+			j.UpBias = bias
+			if up != nil {
+				j.GateBias, j.UpBias = bias, upBias
+			}
+		}
 		for e := range l.Experts {
 			w := &l.Experts[e]
 			w.UpBias = expert(bias, e, g)
@@ -171,4 +193,19 @@ func bindMoE(b *Binding) (Bound, error) {
 		l.Bias = c.vector(ops.MoEInOBias)
 		return l.Run(b.Device.pool, c.f32(need))
 	}}, nil
+}
+
+// join views the experts of a mixture as one MLP over down.
+func (b *Binding) join(down *layout.Matrix, gated bool) (*ffn.Weights, error) {
+	beside := func(i int) (*layout.Matrix, error) {
+		shape, _ := b.Ins[i].Static()
+		return layout.Beside(down.Precision, b.Consts[i].Bytes(), shape[0], shape[1], shape[2])
+	}
+	w := &ffn.Weights{Down: down}
+	var err error
+	if w.Up, err = beside(ops.MoEInW1); err == nil && gated {
+		w.Gate = w.Up
+		w.Up, err = beside(ops.MoEInUp)
+	}
+	return w, err
 }

@@ -26,11 +26,15 @@ func (b *Binding) matrices(i int) ([]*layout.Matrix, error) {
 	if base, ok := cutSuffix(name, ".t"); ok {
 		name, k, n = base, n, k
 	}
+	count := tensor.NumElems(shape[:len(shape)-2])
+	if base, ok := cutSuffix(name, layout.TallSuffix); ok {
+		name, k, count = base, count*k, 1
+	}
 	p, ok := layout.ParseName(name)
 	if !ok {
 		return nil, fmt.Errorf("input %d is stored as %q, want packed panels", i, b.Layouts[i])
 	}
-	return layout.Unstack(p, t.Bytes(), tensor.NumElems(shape[:len(shape)-2]), k, n)
+	return layout.Unstack(p, t.Bytes(), count, k, n)
 }
 
 // matrix views constant input i, one packed matrix.

@@ -6,6 +6,10 @@ import (
 	"github.com/seed-c851cfd2/moec/ir/tensor"
 )
 
+// TallSuffix follows the name of a precision in the name under which a plan stores a stack
+// that Tall has made one matrix.
+const TallSuffix = ".tall"
+
 // Tall makes one matrix of a stack f32[count, K, N]: [count*K, N], one above the other.
 func Tall(t *tensor.Tensor) (*tensor.Tensor, error) {
 	shape := t.Shape()

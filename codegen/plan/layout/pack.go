@@ -95,6 +95,9 @@ func (s Source) packI8(m *Matrix) {
 	}
 }
 
+// MaxBF16 is a bound below which magnitudes stay finite in bfloat16.
+const MaxBF16 = 3.38e38
+
 // RoundBF16 rounds to nearest, ties to even, as the hardware conversion does for
 // normal numbers; NaN stays a quiet NaN. (The hardware flushes denormals to zero;
 // so does this, so that packed weights and converted activations agree.)

@@ -26,6 +26,7 @@ type keep struct {
 	half   bool      // of rows of bf16, not f32
 	scaled bool      // by gates, of rows of f32
 	lines  int       // cache lines per row
+	share  float64   // of the units that a token may keep
 	lanes  []uint16  // per line one bit for each of its 32-bit words
 	gates  []float32 // per line, if scaled
 }
@@ -57,7 +58,7 @@ func (l *MoE) planJoined(workers int) (kept, phases int) {
 	if s.half {
 		perLine = 2 * lineUnits
 	}
-	s.lines = tasks(w.Up.N, perLine)
+	s.lines, s.share = tasks(w.Up.N, perLine), float64(most)/float64(e)
 	kept = pad((l.T*s.lines + 1) / 2)
 	if s.scaled {
 		kept += pad(l.T * s.lines)
@@ -128,6 +129,39 @@ func (s *keep) row(m, g int, experts []int32, gates []float32) {
 			}
 		}
 	}
+}
+
+// fewKept is the number of tokens up to which hidden units that none of them keeps are
+// skipped: with a quarter kept of 96 experts, .56, .32 and .18 of the k tiles for one to three.
+const fewKept = 3
+
+// run is the next stretch of hidden units, in f to end, of which one of m tokens from m0 on
+// keeps some: whole k tiles of the second product, which so adds the same tiles as if none
+// were skipped. It begins at end if there is none.
+func (s *keep) run(m0, m, f, end int) (from, to int) {
+	const tile = 2 * lineUnits
+	lines := 1 // of a tile
+	if !s.half {
+		lines = 2
+	}
+	kept := func(f int) bool {
+		for r := m0; r < m0+m; r++ {
+			for _, lanes := range s.lanes[r*s.lines:][f/tile*lines : min((f/tile+1)*lines, s.lines)] {
+				if lanes != 0 {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	for f < end && !kept(f) {
+		f += tile
+	}
+	from, to = min(f, end), f
+	for to < end && kept(to) {
+		to += tile
+	}
+	return from, min(to, end)
 }
 
 // apply leaves of n hidden units from f on, of rows m0 on, what counts: of m rows of h, or of

@@ -48,7 +48,11 @@ const (
 // own columns.
 func (l *MLP) plan(workers int) (few bool) {
 	k, f, p := l.Kernels, l.Up.N, l.Down.Precision
-	if k.Serial(p, float64(l.T)*l.Weights.flops(), l.Weights.bytes()) {
+	part := 1.0
+	if l.keep != nil && l.T <= fewKept {
+		part = min(1, l.keep.share*float64(l.T))
+	}
+	if k.Serial(p, part*float64(l.T)*l.Weights.flops(), part*l.Weights.bytes()) {
 		workers = 1
 	}
 	if l.T < 24*workers && workers > 1 {
@@ -149,21 +153,17 @@ func (l *MLP) Do(i, worker int) {
 	case phaseInput:
 		k.Convert(&l.x, l.Up.Precision, l.X, l.Up.K, nil, i0, i1)
 	case phaseHidden:
-		h, sink := columns(l.h, i0), l.sink(l.hop)
-		l.hidden(k, l.x, l.T, i0, i1, h, columns(l.aux, i0), nil, 0, sink, i0)
-		if l.keep != nil {
-			l.keep.apply(k, 0, l.T, i0, i1-i0, h, sink, i0)
-		}
+		l.units(l.x, 0, l.T, i0, i1, i0, l.h, l.aux, l.sink(l.hop), 0)
 	case phaseConvert:
 		k.Convert(&l.hop, l.Down.Precision, l.h, l.Up.N, nil, i0, i1)
 	case phaseOutput:
 		if l.Residual.Data != nil || l.Up.N == 0 {
 			start(k.Act(), l.Y, 0, l.T, i0, i1, l.DownBias, l.Residual)
 		}
-		k.Run(&gemm.Block{
+		l.outputs(&gemm.Block{
 			A: l.hop, M: l.T, B: l.Down, N0: i0, N1: i1, K1: l.Up.N,
 			C: columns(l.Y, i0), Bias: l.DownBias, Add: l.Residual.Data != nil,
-		})
+		}, 0)
 	}
 }
 
@@ -182,16 +182,47 @@ func (l *MLP) tokens(m0, m1 int, a *arena) {
 		h := gemm.Rows{Data: buf, Stride: n}
 		hop := k.Place(p, h, m, n, conv)
 		sink := l.sink(hop)
-		l.hidden(k, x, m, f, f+n, h, gemm.Rows{Data: aux, Stride: n}, nil, f, sink, 0)
-		if l.keep != nil {
-			l.keep.apply(k, m0, m, f, n, h, sink, 0)
-		}
+		l.units(x, m0, m, f, f+n, 0, h, gemm.Rows{Data: aux, Stride: n}, sink, f)
 		if l.converts() {
 			k.Convert(&hop, p, h, n, nil, 0, m)
 		}
-		k.Run(&gemm.Block{
+		l.outputs(&gemm.Block{
 			A: hop, M: m, B: l.Down, N1: l.Down.N,
 			K0: f, K1: f + n, C: y, Bias: l.DownBias, Add: add || f > 0, Next: l.first(),
-		})
+		}, m0)
+	}
+}
+
+// units computes hidden units f0 to f1 of m rows of x, of tokens m0 on, and leaves what
+// counts of them: from column col on of h, or of sink where that holds rows. downK is the row of Down that is wanted next.
+func (l *MLP) units(x gemm.Operand, m0, m, f0, f1, col int, h, aux gemm.Rows, sink gemm.Operand, downK int) {
+	h, aux = columns(h, col), columns(aux, col)
+	if l.keep == nil || m > fewKept {
+		l.hidden(l.Kernels, x, m, f0, f1, h, aux, nil, downK, sink, col)
+	} else {
+		for a, b := l.keep.run(m0, m, f0, f1); a < f1; a, b = l.keep.run(m0, m, b, f1) {
+			l.hidden(l.Kernels, x, m, a, b, columns(h, a-f0), columns(aux, a-f0), nil, downK, sink, col+a-f0)
+		}
+	}
+	if l.keep != nil {
+		l.keep.apply(l.Kernels, m0, m, f0, f1-f0, h, sink, col)
+	}
+}
+
+// outputs runs b, whose rows are those of tokens m0 on.
+func (l *MLP) outputs(b *gemm.Block, m0 int) {
+	if l.keep == nil || b.M > fewKept || b.B.Precision == layout.I8 { // whose sums are scaled as a whole
+		l.Kernels.Run(b)
+		return
+	}
+	whole := *b
+	if !b.Add { // what no expert adds to begins too
+		b.K1 = b.K0
+		l.Kernels.Run(b)
+		b.Add = true
+	}
+	for k0, k1 := l.keep.run(m0, b.M, whole.K0, whole.K1); k0 < whole.K1; k0, k1 = l.keep.run(m0, b.M, k1, whole.K1) {
+		b.A, b.K0, b.K1 = whole.A.Column(k0-whole.K0), k0, k1
+		l.Kernels.Run(b)
 	}
 }

@@ -35,6 +35,17 @@ func (o Operand) From(i int) Operand {
 	return o
 }
 
+// Column drops the first n elements of every row, a multiple of 32; of rows that were
+// converted to bf16 or are as they were.
+func (o Operand) Column(n int) Operand {
+	if o.data == nil {
+		o.rows.Data = o.rows.Data[n:]
+	} else {
+		o.data = o.data[n/2:]
+	}
+	return o
+}
+
 // Pick is the operand of the rows that index lists. The operand must not have
 // been picked from already, nor made from rows with an index list.
 func (o Operand) Pick(index []int32) Operand {
