@@ -109,7 +109,7 @@ func (k *Kernels) columns(t *amxTile, c *amxChunk, row, rows, n0, n1, ct int) {
 	if end&amxHalf != 0 {
 		t.into(c, row, rows, n0, n1)
 	} else {
-		t.result(c, row, rows, n0, n1)
+		t.result(c, row, rows, n0, n1, end == 0)
 	}
 	panel := c.B.PanelWidth()
 	t.run(rows, ct, (n1-n0+panel-1)/panel, c.s1-c.s0, end)
@@ -153,9 +153,16 @@ func (t *amxTile) zeros(n int) unsafe.Pointer {
 	return unsafe.Pointer(&t.none[0])
 }
 
-// result points t at columns n0 to n1 of rows of C.
-func (t *amxTile) result(c *amxChunk, row, rows, n0, n1 int) {
+// result points t at columns n0 to n1 of rows of C, for a kernel with an epilogue or a plain
+// one.
+func (t *amxTile) result(c *amxChunk, row, rows, n0, n1 int, plain bool) {
 	n0, n1 = n0-c.N0, n1-c.N0
+	if plain && t.flags&amxStore != 0 { // which goes by the first row and the stride
+		first, last := c.C.At(row), c.C.At(row+rows-1)
+		_ = c.C.Data[last+n0 : last+n1]
+		t.start = unsafe.Pointer(&c.C.Data[first+n0 : first+n1][0])
+		return
+	}
 	for i := range rows {
 		at := c.C.At(row + i)
 		t.c[i] = unsafe.Pointer(&c.C.Data[at+n0 : at+n1][0])
