@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/seed-c851cfd2/moec/codegen"
 	"github.com/seed-c851cfd2/moec/codegen/plan"
+	"github.com/seed-c851cfd2/moec/codegen/plan/layout"
 	"github.com/seed-c851cfd2/moec/ir"
 	"github.com/seed-c851cfd2/moec/ir/eval"
 	"github.com/seed-c851cfd2/moec/ir/ops"
@@ -26,6 +28,10 @@ func kernelCases() []*familyCase {
 		{e: 40, d: 24, g: 8, dv: 24, up: true, upBias: true},
 		{e: 3, d: 129, g: 65, dv: 31, up: true, bias: true, shared: true, out: true},
 		{e: 1, d: 16, g: 16, dv: 16},
+		// Small experts, several per token: one layer on tile registers.
+		{e: 11, d: 40, g: 16, dv: 33, bias: true, out: true, shared: true},
+		{e: 8, d: 33, g: 16, dv: 48, up: true, upBias: true},
+		{e: 6, d: 70, g: 32, dv: 24, bias: true, o: true},
 	}
 	gates := []ops.Gate{ops.GateSigmoid, ops.GateSoftmaxBefore, ops.GateSoftmaxAfter, ops.GateSinkhorn, ops.GateSwitch, ops.GateNoisyTopK, ops.GateNone}
 	acts := []ops.Activation{ops.ActReLU, ops.ActGELU, ops.ActGELUTanh, ops.ActSiLU, ops.ActIdentity}
@@ -248,6 +254,7 @@ func TestFamilyKernelsOnOddInputs(t *testing.T) {
 // TopKMLP near its threshold may.
 func TestFamilyKernelsAtLowPrecision(t *testing.T) {
 	table, ctx := ops.NewTable(), context.Background()
+	joined := 0
 	for _, c := range kernelCases() {
 		for precision, allowed := range map[string]float64{"bf16": 0.01, "int8": 0.04} {
 			t.Run(c.name+"/"+precision, func(t *testing.T) {
@@ -256,12 +263,17 @@ func TestFamilyKernelsAtLowPrecision(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				for _, k := range p.Consts {
+					if strings.HasSuffix(k.Layout, layout.TallSuffix) {
+						joined++
+					}
+				}
 				s, err := runtime.New(p, runtime.Options{Threads: 2})
 				if err != nil {
 					t.Fatal(err)
 				}
 				defer s.Close()
-				for _, n := range []int{1, 50} {
+				for _, n := range []int{1, 3, 50} {
 					x := newDrawer(uint64(n)).normal(n, lastDim(c.ins[0]))
 					want, err := eval.Run(ctx, g, []*tensor.Tensor{x}, eval.Options{})
 					if err != nil {
@@ -286,5 +298,8 @@ func TestFamilyKernelsAtLowPrecision(t *testing.T) {
 				}
 			})
 		}
+	}
+	if joined < 20 {
+		t.Errorf("%d programs hold their experts as one layer; want 20 to be tested", joined)
 	}
 }
