@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"github.com/seed-c851cfd2/moec/codegen/plan/layout"
 	"github.com/seed-c851cfd2/moec/ir"
 	"github.com/seed-c851cfd2/moec/ir/ops"
 )
@@ -13,7 +14,7 @@ func spatial(n *ir.Node) bool {
 
 // conv takes f32 convolutions. The weights meet their product as rows, the order they
 // are stored in.
-func conv(_ *Selector, n *ir.Node) (Choice, bool) {
+func conv(s *Selector, n *ir.Node) (Choice, bool) {
 	if a, ok := n.Attrs.(*ops.FusedConvAttrs); ok && !fastActivation(a.Activation) {
 		return Choice{}, false
 	}
@@ -21,14 +22,14 @@ func conv(_ *Selector, n *ir.Node) (Choice, bool) {
 		return Choice{}, false
 	}
 	if a, ok := n.Attrs.(*ops.FusedConvAttrs); ok && a.ChannelsLast {
-		return convLast(n, a)
+		return s.convLast(n, a)
 	}
 	return Choice{Kernel: "conv", Note: "windows packed as columns of a product, planes where depthwise"}, true
 }
 
 // convLast takes convolutions with channels last by constant weights, which are packed:
 // as panels of a product over taps and channels, or per tap where depthwise.
-func convLast(n *ir.Node, a *ops.FusedConvAttrs) (Choice, bool) {
+func (s *Selector) convLast(n *ir.Node, a *ops.FusedConvAttrs) (Choice, bool) {
 	w := n.Inputs[1]
 	if !w.IsConst() || w.Const.Len() == 0 || n.Inputs[0].Type.Rank() != w.Const.Rank() || !fastActivation(a.Activation) {
 		return Choice{}, false
@@ -37,9 +38,15 @@ func convLast(n *ir.Node, a *ops.FusedConvAttrs) (Choice, bool) {
 	if shape[1] == 1 && int(a.Group) == shape[0] {
 		return Choice{Kernel: "conv_depthwise", Note: "channels as vectors", Pack: map[int]Packer{1: convTaps{}}}, true
 	}
+	// Activations in int8 would need a scale per image, since the windows of one pixel
+	// reach into others: bf16 is faster than the peers' int8, and more exact.
+	p := s.packed
+	if p == layout.I8 {
+		p = layout.BF16
+	}
 	return Choice{
-		Kernel: "conv_last", Note: "windows are rows of a product where they lie",
-		Pack: map[int]Packer{1: convPanels{groups: int(a.Group)}},
+		Kernel: "conv_last", Note: p.String() + " panels, windows are rows of a product where they lie",
+		Pack: map[int]Packer{1: convPanels{precision: p, groups: int(a.Group)}},
 	}, true
 }
 

@@ -30,14 +30,17 @@ func (p panels) Pack(t *tensor.Tensor) (*tensor.Tensor, error) {
 
 // convPanels packs the weights [M, C/groups, kernel...] of a convolution with channels
 // last: of each group a matrix [taps*C/groups, M/groups] in panels.
-type convPanels struct{ groups int }
+type convPanels struct {
+	precision layout.Precision
+	groups    int
+}
 
 // Layout names the panels, and their groups where there are several.
 func (p convPanels) Layout() string {
 	if p.groups > 1 {
-		return fmt.Sprintf("conv.%s.%d", layout.F32.Name(), p.groups)
+		return fmt.Sprintf("conv.%s.%d", p.precision.Name(), p.groups)
 	}
-	return "conv." + layout.F32.Name()
+	return "conv." + p.precision.Name()
 }
 
 // Pack packs.
@@ -57,7 +60,7 @@ func (p convPanels) Pack(t *tensor.Tensor) (*tensor.Tensor, error) {
 			}
 		}
 	}
-	return layout.PackStack(layout.F32, rows, false)
+	return layout.PackStack(p.precision, rows, false)
 }
 
 // convTaps packs the weights [C, 1, kernel...] of a depthwise convolution as [taps, C].

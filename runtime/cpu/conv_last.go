@@ -41,18 +41,20 @@ func newLastConv(b *Binding) (l lastConv, err error) {
 	return l, nil
 }
 
-// bindConvLast is moec::Conv with channels last in f32, its weights in panels.
+// bindConvLast is moec::Conv with channels last in f32, its weights in panels of f32 or bf16.
 func bindConvLast(b *Binding) (Bound, error) {
 	l, err := newLastConv(b)
 	if err != nil {
 		return Bound{}, err
 	}
-	if b.Consts[1] == nil || !strings.HasPrefix(b.Layouts[1], "conv."+layout.F32.Name()) {
+	name, _, _ := strings.Cut(strings.TrimPrefix(b.Layouts[1], "conv.panels."), ".")
+	p, ok := layout.ParseName("panels." + name)
+	if b.Consts[1] == nil || !ok || p == layout.I8 {
 		return Bound{}, fmt.Errorf("weights are stored as %q, want panels", b.Layouts[1])
 	}
 	depth := tensor.NumElems(shapeOf(b.Ins[1])[1:])
-	v := conv.NewLast(b.Device.conv, l.n, l.c, l.m, l.groups, l.axes, l.act)
-	if v.W, err = layout.Unstack(layout.F32, b.Consts[1].Bytes(), l.groups, depth, l.m/l.groups); err != nil {
+	v := conv.NewLast(b.Device.conv, p, l.n, l.c, l.m, l.groups, l.axes, l.act)
+	if v.W, err = layout.Unstack(p, b.Consts[1].Bytes(), l.groups, depth, l.m/l.groups); err != nil {
 		return Bound{}, err
 	}
 	r := b.runner(v.Work() / 4) // 10 us: a dispatch takes 1 to 5

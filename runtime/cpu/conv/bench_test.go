@@ -51,7 +51,7 @@ func BenchmarkLast(b *testing.B) {
 	} {
 		b.Run(fmt.Sprintf("%dx%d-%d_%dx%d_s%d_%t", s.in, s.c, s.m, s.kernel, s.kernel, s.stride, s.residual), func(b *testing.B) {
 			axes := square(s.in, s.kernel, s.stride, s.kernel/2)
-			v := NewLast(benchKernels(b), 1, s.c, s.m, 1, axes, act.Relu)
+			v := NewLast(benchKernels(b), layout.F32, 1, s.c, s.m, 1, axes, act.Relu)
 			k := s.c * s.kernel * s.kernel
 			w, err := layout.Pack(layout.F32, layout.RowMajor(make([]float32, k*s.m), k, s.m))
 			if err != nil {

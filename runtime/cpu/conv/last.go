@@ -12,7 +12,8 @@ import (
 // axis is one stretch of memory, so the rows of the product are the input itself, at
 // strides, and nothing is packed. An image with padding is first copied with it, a strip
 // of rows at a time that stays in L2. Stretches too short for a product of package gemm
-// (few channels) are put side by side first; the kernels for AVX-512 take any.
+// (few channels) are put side by side first; the kernels for AVX-512 take any. By weights
+// in bf16 the same runs on package gemm's products of that precision: see rounded.
 //
 // An output is one chain of multiply-adds over ascending tap and channel that starts
 // from the bias; strips, threads and the batch do not enter it.
@@ -24,35 +25,39 @@ type Last struct {
 	W              []*layout.Matrix // of each group: [taps*C/groups, M/groups], taps outermost
 	Bias, Residual []float32        // [M], [N, out..., M], or nil
 
-	kernels *Kernels
-	axes    [3]Axis
-	n, c, m int
-	groups  int
-	act     act.Kind
+	kernels   *Kernels
+	precision layout.Precision // of W: F32 or BF16
+	axes      [3]Axis
+	n, c, m   int
+	groups    int
+	act       act.Kind
 
-	direct   bool  // there is no padding: pixels are read where they are
-	gathered bool  // stretches are put side by side
-	stretch  int   // floats of a stretch
-	at       []int // of each stretch in the image, in floats, for the planned strip
+	direct   bool    // there is no padding: pixels are read where they are
+	gathered bool    // stretches are put side by side
+	bf16     bool    // and rounded, or read from
+	round    rounded // a strip in bf16
+	stretch  int     // floats of a stretch
+	at       []int   // of each stretch in the image, in floats, for the planned strip
 	spans    []span
 	blocks   []block // of spans
 	cut      int     // axis along which images are cut into strips
 	area     int     // outputs of an image
 
 	// How the work is cut, by workers; see plan.
-	rows   int     // outputs of a strip along the axis it is cut from
-	strips int     // of an image
-	images int     // of a task; more than one only if a strip is all of an image
-	parts  int     // of the channels out, for one task each
-	size   [3]int  // pixels of a strip's input
-	index  []int32 // windows of a task, in pixels from the first
-	count  []int32 // 0, 1, ...: gathered windows
-	tasks  int
-	buf    []float32
-	perBuf int // floats of a worker: the padded strip, then the gathered rows
-	muls   []gemm.Block
-	strip  []int // of each worker: the strip that its memory holds, padded, or -1
-	zero   [2 * layout.NR]float32
+	rows     int     // outputs of a strip along the axis it is cut from
+	strips   int     // of an image
+	images   int     // of a task; more than one only if a strip is all of an image
+	parts    int     // of the channels out, for one task each
+	size     [3]int  // pixels of a strip's input
+	index    []int32 // windows of a task, in pixels from the first
+	count    []int32 // 0, 1, ...: gathered windows
+	tasks    int
+	buf      []float32
+	perStrip int
+	perBuf   int // floats of a worker: the strip, then the gathered rows, then what nobody wants
+	muls     []gemm.Block
+	strip    []int // of each worker: the strip that its memory holds, padded, or -1
+	zero     [2 * layout.NR]float32
 }
 
 // shortStretch: stretches of fewer floats go side by side. At 64 steps a tile's start
@@ -68,9 +73,10 @@ const (
 )
 
 // NewLast prepares a convolution; see NewConv for axes. Padding takes scratch memory: who
-// asks for a convolution should not ask for one with far more padding than input.
-func NewLast(k *Kernels, n, c, m, groups int, axes [3]Axis, kind act.Kind) *Last {
-	v := &Last{kernels: k, axes: axes, n: n, c: c, m: m, groups: groups, act: kind, direct: true, area: 1}
+// asks for a convolution should not ask for one with far more padding than input. p is
+// the precision of the weights.
+func NewLast(k *Kernels, p layout.Precision, n, c, m, groups int, axes [3]Axis, kind act.Kind) *Last {
+	v := &Last{kernels: k, precision: p, axes: axes, n: n, c: c, m: m, groups: groups, act: kind, direct: true, area: 1}
 	for _, a := range axes {
 		v.area *= a.Out
 		v.direct = v.direct && a.Pad == 0 && a.used() <= a.In
@@ -82,13 +88,17 @@ func NewLast(k *Kernels, n, c, m, groups int, axes [3]Axis, kind act.Kind) *Last
 	if v.joined() {
 		v.stretch *= axes[2].Kernel
 	}
-	v.gathered = v.stretch < shortStretch && v.stretch < v.depth() && !v.tiled()
+	v.gathered = v.stretch < shortStretch && v.stretch < v.depth() && !v.tiled() || p == layout.BF16 && v.stretch%2 != 0
+	if bf16, inPlace := v.rounds(); bf16 {
+		v.bf16, v.gathered = true, !inPlace
+		v.direct = v.direct && v.gathered
+	}
 	return v
 }
 
 // tiled reports whether the product runs on kernels of its own, which take stretches of
 // any length; else it is one of package gemm per stretch.
-func (v *Last) tiled() bool { return v.kernels.gemm.Features().AVX512 }
+func (v *Last) tiled() bool { return v.precision == layout.F32 && v.kernels.gemm.Features().AVX512 }
 
 // joined reports whether the taps of the last axis lie side by side.
 func (v *Last) joined() bool { return v.groups == 1 && v.axes[2].Dilation == 1 }
@@ -200,13 +210,21 @@ func (v *Last) plan(workers int) {
 			}
 		}
 	}
-	padded := 0
-	if !v.direct {
-		padded = v.images * v.size[0] * v.size[1] * v.size[2] * v.c
+	pixels = v.images * v.rows * inner
+	switch {
+	case v.bf16 && !v.gathered:
+		v.perStrip = v.layOutRounded()
+	case !v.direct:
+		v.perStrip = (v.images*v.size[0]*v.size[1]*v.size[2]*v.c + 15) &^ 15
 	}
-	v.perBuf = (padded + 15) &^ 15
-	if v.gathered {
-		v.perBuf += (v.images*v.rows*inner*v.depth() + 15) &^ 15
+	v.perBuf = v.perStrip
+	switch {
+	case v.gathered && v.bf16:
+		v.perBuf += (v.kernels.gemm.OperandLen(layout.BF16, pixels, v.depth()) + 15) &^ 15
+	case v.gathered:
+		v.perBuf += (pixels*v.depth() + 15) &^ 15
+	case v.bf16:
+		v.perBuf += v.m
 	}
 	v.layOut()
 }
@@ -294,18 +312,15 @@ func (v *Last) Do(i, worker int) {
 		}
 		x = v.X[img*in+r0*a.Stride*rest*v.c : (img+images)*in]
 	} else {
-		size := v.size[0] * v.size[1] * v.size[2] * v.c
-		x = buf[:images*size]
+		x = buf[:v.perStrip]
 		if v.strip[worker] != i { // else a task of other channels has left it
-			for j := range images {
-				v.pad(x[j*size:(j+1)*size], v.X[(img+j)*in:(img+j+1)*in], r0)
-			}
+			v.fill(x, v.X[img*in:(img+images)*in], r0, images)
 			v.strip[worker] = i
 		}
-		buf = buf[(v.images*size+15)&^15:]
+		buf = buf[v.perStrip:]
 	}
 	at := (img*v.area + r0*inner) * v.m
-	t := lastTask{v: v, x: x, y: v.Y[at : at+pixels*v.m], pixels: pixels, gather: buf, zero: v.zero[:], mul: &v.muls[worker]}
+	t := lastTask{v: v, x: x, y: v.Y[at : at+pixels*v.m], pixels: pixels, rest: buf, zero: v.zero[:], mul: &v.muls[worker]}
 	if v.Residual != nil {
 		t.residual = v.Residual[at : at+pixels*v.m]
 	}
@@ -319,6 +334,23 @@ func (v *Last) Do(i, worker int) {
 		u0 = end
 	}
 	t.finish(part)
+}
+
+// fill makes the strip from output r0 on, of some images.
+func (v *Last) fill(strip, x []float32, r0, images int) {
+	from, to := len(x)/images, v.size[0]*v.size[1]*v.size[2]*v.c
+	if v.bf16 && !v.gathered {
+		to = v.round.words / v.images
+		clear(strip[images*to:])
+	}
+	for i := range images {
+		dst, src := strip[i*to:(i+1)*to], x[i*from:(i+1)*from]
+		if v.bf16 && !v.gathered {
+			v.roundStrip(dst, src, r0)
+		} else {
+			v.pad(dst, src, r0)
+		}
+	}
 }
 
 // pad copies what a strip from output r0 on reads of an image, with zeros around it.

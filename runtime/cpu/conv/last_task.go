@@ -12,7 +12,7 @@ type lastTask struct {
 	x           []float32 // what the windows read, the first at its start
 	y, residual []float32 // [pixels, M]
 	pixels      int
-	gather      []float32
+	rest        []float32 // memory beside the strip
 	zero        []float32 // two panels' bias where there is none
 	mul         *gemm.Block
 }
@@ -20,6 +20,10 @@ type lastTask struct {
 // group makes columns n0 to n1 of the channels out of group g.
 func (t *lastTask) group(g, n0, n1 int) {
 	v := t.v
+	if v.bf16 {
+		t.roundedGroup(g, n0, n1)
+		return
+	}
 	k, mg := v.kernels.gemm, v.m/v.groups
 	b := t.mul
 	*b = gemm.Block{M: t.pixels, B: v.W[g], N0: n0, N1: n1, C: gemm.Rows{Data: t.y[g*mg+n0:], Stride: v.m}}
@@ -39,13 +43,13 @@ func (t *lastTask) group(g, n0, n1 int) {
 		return
 	}
 	if v.gathered {
-		b.A = k.Place(layout.F32, gemm.Rows{Data: t.gather, Stride: v.depth()}, t.pixels, v.depth(), nil)
+		b.A = k.Place(v.precision, gemm.Rows{Data: t.rest, Stride: v.depth()}, t.pixels, v.depth(), nil)
 		b.K1, b.Act = v.depth(), end
 		k.Run(b)
 		return
 	}
 	for i, at := range v.at {
-		b.A = k.Place(layout.F32, gemm.Rows{Data: x[at:], Stride: v.c, Index: v.index[:t.pixels]}, t.pixels, v.stretch, nil)
+		b.A = k.Place(v.precision, gemm.Rows{Data: x[at:], Stride: v.c, Index: v.index[:t.pixels]}, t.pixels, v.stretch, nil)
 		b.K0, b.K1, b.Add = i*v.stretch, (i+1)*v.stretch, i > 0
 		b.Next, b.NextK = b.B, b.K1
 		if i == len(v.at)-1 {
@@ -128,7 +132,7 @@ func (t *lastTask) sideBySide(x []float32) {
 	for p := 0; p < t.pixels; p += run {
 		from := x[int(v.index[p])*v.c:]
 		for j := 0; j < v.stretch; j += layout.NR {
-			v.kernels.gather(t.gather[p*depth+j:], v.stretch, from[j:], v.at, min(run, t.pixels-p), v.axes[2].Stride*v.c, min(layout.NR, v.stretch-j))
+			v.kernels.gather(t.rest[p*depth+j:], v.stretch, from[j:], v.at, min(run, t.pixels-p), v.axes[2].Stride*v.c, min(layout.NR, v.stretch-j))
 		}
 	}
 }
@@ -136,6 +140,9 @@ func (t *lastTask) sideBySide(x []float32) {
 // finish adds the residual and applies the activation to a part of the channels.
 func (t *lastTask) finish(part int) {
 	v := t.v
+	if v.bf16 {
+		return // done with each product
+	}
 	kind, residual := v.act, t.residual
 	if v.tiled() {
 		residual = nil

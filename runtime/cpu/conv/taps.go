@@ -1,5 +1,7 @@
 package conv
 
+import "github.com/seed-c851cfd2/moec/codegen/plan/layout"
+
 // sumTaps sets y[i] to start + the sum of w[t]*x[off[t]+i] over taps t in order. The
 // last element read is x[max(off)+len(y)-1].
 func (k *Kernels) sumTaps(y, x []float32, off []int, w []float32, start float32) {
@@ -50,6 +52,29 @@ func (k *Kernels) gather(y []float32, stride int, x []float32, off []int, channe
 		for _, o := range off {
 			copy(y[:n], x[c*plane+o:])
 			y = y[min(stride, len(y)):]
+		}
+	}
+}
+
+// roundGather rounds n floats from each of x[off[t]:] to bf16, side by side, and the same
+// from step floats on to rows of dst that are words apart, pixels times in all. A row of
+// an odd number of elements ends in one more, zero.
+func (k *Kernels) roundGather(dst []uint32, words int, x []float32, off []int, n, pixels, step int) {
+	if k.roundVector(dst, words, x, off, n, pixels, step) {
+		return
+	}
+	for p := range pixels {
+		row, i := dst[p*words:], 0
+		for _, o := range off {
+			for _, v := range x[p*step+o:][:n] {
+				h := uint32(layout.RoundBF16(v))
+				if i%2 == 0 {
+					row[i/2] = h
+				} else {
+					row[i/2] |= h << 16
+				}
+				i++
+			}
 		}
 	}
 }

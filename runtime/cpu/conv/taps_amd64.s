@@ -7225,3 +7225,59 @@ loop1:
 	JNZ loop1
 	VZEROUPPER
 	RET
+
+// 
+TEXT ·roundGatherZ(SB), NOSPLIT, $8-72
+	MOVQ y+0(FP), DI
+	MOVQ stride+8(FP), R9
+	MOVQ x+16(FP), SI
+	MOVQ step+24(FP), R11
+	MOVQ off+32(FP), R10
+	MOVQ taps+40(FP), R12
+	MOVQ n+48(FP), R13
+	MOVQ pixels+56(FP), R8
+	MOVQ R13, CX
+	ANDQ $15, CX
+	MOVL $1, AX
+	SHLL CX, AX
+	DECL AX
+	KMOVW AX, K1
+	XORL AX, AX
+pixel1:
+	MOVQ DI, DX
+	XORQ R14, R14
+tap2:
+	MOVQ (R10)(R14*8), BX
+	LEAQ (SI)(BX*4), BX
+	MOVQ R13, CX
+	SUBQ $16, CX
+	JLT tail4
+loop3:
+	VMOVUPS (BX), Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU Y1, (DX)
+	ADDQ $64, BX
+	ADDQ $32, DX
+	SUBQ $16, CX
+	JGE loop3
+tail4:
+	ADDQ $16, CX
+	JZ next5
+	VMOVUPS.Z (BX), K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K1, (DX)
+	LEAQ (DX)(CX*2), DX
+next5:
+	INCQ R14
+	CMPQ R14, R12
+	JLT tap2
+	CMPQ odd+64(FP), $0
+	JEQ whole6
+	MOVW AX, (DX)
+whole6:
+	ADDQ R9, DI
+	ADDQ R11, SI
+	DECQ R8
+	JNZ pixel1
+	VZEROUPPER
+	RET

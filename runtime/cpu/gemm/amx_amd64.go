@@ -24,7 +24,7 @@ const (
 
 // amxKernel says which kernel: rows of tiles, tiles per panel and panels at a time; then
 // the precision, the activation and the form of the result.
-type amxKernel uint8
+type amxKernel uint16
 
 const (
 	amx2x2p1 amxKernel = iota
@@ -33,11 +33,13 @@ const (
 	amx1x2p1
 	amx1x1p1
 
-	amxInt8  amxKernel = 1 << 3
-	amxGelu  amxKernel = 1 << 4
-	amxSilu  amxKernel = 1 << 5
-	amxHalf  amxKernel = 1 << 6
-	amxGated amxKernel = 1 << 7
+	amxInt8      amxKernel = 1 << 3
+	amxGelu      amxKernel = 1 << 4
+	amxSilu      amxKernel = 1 << 5
+	amxHalf      amxKernel = 1 << 6
+	amxGated     amxKernel = 1 << 7
+	amxResidual  amxKernel = 1 << 8
+	amxHardSwish amxKernel = 1 << 9
 )
 
 // amxTile is the argument of the tile kernels: rows of A times consecutive panels of B
@@ -49,16 +51,21 @@ type amxTile struct {
 	cfgTail [64]byte                        // and for the rest of k
 	scratch [2][amxRows * layout.NR]float32 // sums of the panel at hand and of the one before
 	a       unsafe.Pointer                  // first row of A at the first step
+	a1      unsafe.Pointer                  // the same of the second sixteen
 	as      uintptr                         // bytes from row to row
+	jumps   unsafe.Pointer                  // bytes from the end of each stretch of k to the next one's start
+	spans   uintptr                         // stretches beside the first
+	span    uintptr                         // of them done
 	c       [amxRows]unsafe.Pointer         // rows of C at column off/4; of bf16, where that is the result
 	start   unsafe.Pointer                  // the first of them and the bytes from row to row, for amxDirect
 	cs      uintptr
-	b       unsafe.Pointer // first panel at the first step
-	bp      uintptr        // bytes from panel to panel
-	n       uintptr        // panels
-	k       uintptr        // k tiles of the first shape
-	off     uintptr        // bytes into rows of C, bias, scale and corr
-	boff    uintptr        // bytes into B
+	b       unsafe.Pointer          // first panel at the first step
+	bp      uintptr                 // bytes from panel to panel
+	n       uintptr                 // panels
+	k       uintptr                 // k tiles of the first shape
+	off     uintptr                 // bytes into rows of C, bias, scale and corr
+	boff    uintptr                 // bytes into B
+	r       [amxRows]unsafe.Pointer // rows of the residual at column off/4, or of minus zeros
 	rows    uintptr
 	slot    uintptr // bytes into scratch of the panel at hand
 	left    uintptr // rows of the panel before
@@ -67,14 +74,15 @@ type amxTile struct {
 	corr    unsafe.Pointer
 	sa      [amxRows]float32
 	za      [amxRows]uint32
-	lo      float32
+	lo, hi  float32
 	flags   uint32
 	gate    [amxRows]float32
 	mask    uint32 // columns of the last panel, one bit each
 	maskUp  uint32 // the same up to whole words of two bf16
 	tail    uint32 // whether a k tile of the second shape follows
 
-	none []float32 // minus zeros: what int8 sums without a bias are added to
+	none []float32 // minus zeros: a bias or a residual that is not there
+	jump []int64
 
 	shape  amxShape // that cfg and cfgTail hold
 	gather []uint32 // rows of A that an index list picks
@@ -85,8 +93,9 @@ type amxShape struct{ rows, rt, ct, p, first, tail int }
 
 // release forgets what t pointed at.
 func (t *amxTile) release() {
-	t.a, t.b, t.bias, t.scale, t.corr, t.start = nil, nil, nil, nil, nil, nil
+	t.a, t.a1, t.b, t.bias, t.scale, t.corr, t.start, t.jumps = nil, nil, nil, nil, nil, nil, nil, nil
 	clear(t.c[:])
+	clear(t.r[:])
 }
 
 // tileState takes a tile from those kept, or makes one.

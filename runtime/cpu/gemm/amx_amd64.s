@@ -38,7 +38,8 @@ DATA pool<>+116(SB)/4, $0x3e2aaa47
 DATA pool<>+120(SB)/4, $0x3d2aadac
 DATA pool<>+124(SB)/4, $0x3c091dcf
 DATA pool<>+128(SB)/4, $0x3ab43dfb
-GLOBL pool<>(SB), RODATA|NOPTR, $132
+DATA pool<>+132(SB)/4, $0x3e2aaaab
+GLOBL pool<>(SB), RODATA|NOPTR, $136
 
 // bf16T2x2p1 multiplies up to 32 rows by t.n panels of 32 columns, 1 at a time.
 TEXT ·bf16T2x2p1(SB), NOSPLIT, $8-8
@@ -121,9 +122,8 @@ nobias4:
 begin5:
 	MOVQ amxTile_a(DI), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ R9, R10
-	SHLQ $4, R10
-	ADDQ R8, R10
+	MOVQ amxTile_a1(DI), R10
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -147,8 +147,19 @@ loop8:
 	ADDQ $2048, SI
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole10
+	JEQ whole11
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -170,9 +181,9 @@ loop8:
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T7
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
-whole10:
+whole11:
 	TESTL $4, amxTile_flags(DI)
-	JZ byrow11
+	JZ byrow12
 	MOVQ amxTile_start(DI), DX
 	ADDQ amxTile_off(DI), DX
 	MOVQ amxTile_cs(DI), BX
@@ -183,8 +194,8 @@ whole10:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(DX)(BX*1), T1
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(R8)(BX*1), T2
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(R8)(BX*1), T3
-	JMP stored12
-byrow11:
+	JMP stored13
+byrow12:
 	LEAQ amxTile_scratch(DI), AX
 	MOVQ $128, BX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
@@ -195,8 +206,8 @@ byrow11:
 	MOVQ amxTile_off(DI), R13
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested14
-rest13:
+	JZ rested15
+rest14:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -207,22 +218,22 @@ rest13:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest13
-rested14:
-stored12:
+	JNZ rest14
+rested15:
+stored13:
 	ADDQ $128, amxTile_off(DI)
 	MOVQ amxTile_bp(DI), BX
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done16
+	JLT done17
 	CMPL amxTile_tail(DI), $0
-	JEQ next15
+	JEQ next16
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next15:
+next16:
 	JMP panel1
-done16:
+done17:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	VZEROUPPER
 	RET
@@ -312,9 +323,8 @@ nobias4:
 begin5:
 	MOVQ amxTile_a(DI), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ R9, R10
-	SHLQ $4, R10
-	ADDQ R8, R10
+	MOVQ amxTile_a1(DI), R10
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -375,9 +385,20 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -390,10 +411,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -415,7 +436,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T7
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -434,19 +455,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done14
+	JLT done15
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done15:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested17
+rest16:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -461,8 +482,8 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest16
+rested17:
 	VZEROUPPER
 	RET
 
@@ -551,9 +572,8 @@ nobias4:
 begin5:
 	MOVQ amxTile_a(DI), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ R9, R10
-	SHLQ $4, R10
-	ADDQ R8, R10
+	MOVQ amxTile_a1(DI), R10
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -620,9 +640,20 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -637,10 +668,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -662,7 +693,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T7
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -681,19 +712,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done14
+	JLT done15
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done15:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested17
+rest16:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -710,8 +741,8 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest16
+rested17:
 	VZEROUPPER
 	RET
 
@@ -811,9 +842,8 @@ nobias4:
 begin5:
 	MOVQ amxTile_a(DI), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ R9, R10
-	SHLQ $4, R10
-	ADDQ R8, R10
+	MOVQ amxTile_a1(DI), R10
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -994,9 +1024,20 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -1049,10 +1090,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -1074,7 +1115,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T7
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -1091,19 +1132,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done14
+	JLT done15
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done15:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested17
+rest16:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -1156,8 +1197,8 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest16
+rested17:
 	VZEROUPPER
 	RET
 
@@ -1255,9 +1296,8 @@ nobias4:
 begin5:
 	MOVQ amxTile_a(DI), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ R9, R10
-	SHLQ $4, R10
-	ADDQ R8, R10
+	MOVQ amxTile_a1(DI), R10
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -1378,9 +1418,20 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -1413,10 +1464,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -1438,7 +1489,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T7
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -1457,19 +1508,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done14
+	JLT done15
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done15:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested17
+rest16:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -1504,8 +1555,8 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest16
+rested17:
 	VZEROUPPER
 	RET
 
@@ -1603,9 +1654,8 @@ nobias4:
 begin5:
 	MOVQ amxTile_a(DI), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ R9, R10
-	SHLQ $4, R10
-	ADDQ R8, R10
+	MOVQ amxTile_a1(DI), R10
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -1732,9 +1782,20 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -1769,10 +1830,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -1794,7 +1855,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T7
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -1813,19 +1874,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done14
+	JLT done15
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done15:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested17
+rest16:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -1862,8 +1923,8 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest16
+rested17:
 	VZEROUPPER
 	RET
 
@@ -1959,9 +2020,8 @@ nobias4:
 begin5:
 	MOVQ amxTile_a(DI), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ R9, R10
-	SHLQ $4, R10
-	ADDQ R8, R10
+	MOVQ amxTile_a1(DI), R10
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -2148,9 +2208,20 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -2205,10 +2276,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -2230,7 +2301,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T7
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -2247,19 +2318,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done14
+	JLT done15
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done15:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested17
+rest16:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -2314,8 +2385,8 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest16
+rested17:
 	VZEROUPPER
 	RET
 
@@ -2415,9 +2486,8 @@ nobias4:
 begin5:
 	MOVQ amxTile_a(DI), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ R9, R10
-	SHLQ $4, R10
-	ADDQ R8, R10
+	MOVQ amxTile_a1(DI), R10
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -2610,9 +2680,20 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -2669,10 +2750,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -2694,7 +2775,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T7
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -2713,19 +2794,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done14
+	JLT done15
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done15:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested17
+rest16:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -2784,8 +2865,8 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest16
+rested17:
 	VZEROUPPER
 	RET
 
@@ -2885,9 +2966,8 @@ nobias4:
 begin5:
 	MOVQ amxTile_a(DI), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ R9, R10
-	SHLQ $4, R10
-	ADDQ R8, R10
+	MOVQ amxTile_a1(DI), R10
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -3086,9 +3166,20 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -3147,10 +3238,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -3172,7 +3263,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T7
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -3191,19 +3282,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done14
+	JLT done15
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done15:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested17
+rest16:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -3264,8 +3355,1064 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest16
+rested17:
+	VZEROUPPER
+	RET
+
+// bf16T2x2p1R multiplies up to 32 rows by t.n panels of 32 columns, 1 at a time.
+TEXT ·bf16T2x2p1R(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS amxTile_hi(DI), Z14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	MOVQ BX, R8
+	SHLQ $4, R8
+	ADDQ DX, R8
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(BX*1), T2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R8)(BX*1), T3
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T3
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T3
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
+begin5:
+	MOVQ amxTile_a(DI), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ amxTile_a1(DI), R10
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $128, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	XORQ DX, DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+	ADDQ $64, R8
+	ADDQ $64, R10
+	ADDQ $2048, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 64(R15)(R13*1), Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 64(R15)(R13*1), Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 64(R15)(R13*1), Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 64(R15)(R13*1), Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_off(DI), R13
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JLT done15
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done15:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	XORQ DX, DX
+	TESTQ BP, BP
+	JZ rested17
+rest16:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z1
+	VADDPS Z1, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z1
+	VADDPS Z1, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest16
+rested17:
+	VZEROUPPER
+	RET
+
+// bf16T2x2p1siluR multiplies up to 32 rows by t.n panels of 32 columns, 1 at a time.
+TEXT ·bf16T2x2p1siluR(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS amxTile_hi(DI), Z14
+	VBROADCASTSS pool<>+92(SB), Z16
+	VBROADCASTSS pool<>+96(SB), Z17
+	VBROADCASTSS pool<>+100(SB), Z18
+	VBROADCASTSS pool<>+104(SB), Z19
+	VBROADCASTSS pool<>+108(SB), Z20
+	VBROADCASTSS pool<>+12(SB), Z21
+	VBROADCASTSS pool<>+112(SB), Z22
+	VBROADCASTSS pool<>+116(SB), Z23
+	VBROADCASTSS pool<>+120(SB), Z24
+	VBROADCASTSS pool<>+124(SB), Z25
+	VBROADCASTSS pool<>+128(SB), Z26
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	MOVQ BX, R8
+	SHLQ $4, R8
+	ADDQ DX, R8
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(BX*1), T2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R8)(BX*1), T3
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T3
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T3
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
+begin5:
+	MOVQ amxTile_a(DI), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ amxTile_a1(DI), R10
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $128, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	XORQ DX, DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+	ADDQ $64, R8
+	ADDQ $64, R10
+	ADDQ $2048, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 64(R15)(R13*1), Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 64(R15)(R13*1), Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 64(R15)(R13*1), Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 64(R15)(R13*1), Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_off(DI), R13
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JLT done15
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done15:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	XORQ DX, DX
+	TESTQ BP, BP
+	JZ rested17
+rest16:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z1
+	VADDPS Z1, Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z1
+	VADDPS Z1, Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest16
+rested17:
+	VZEROUPPER
+	RET
+
+// bf16T2x2p1hardswishR multiplies up to 32 rows by t.n panels of 32 columns, 1 at a time.
+TEXT ·bf16T2x2p1hardswishR(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS amxTile_hi(DI), Z14
+	VBROADCASTSS pool<>+132(SB), Z16
+	VBROADCASTSS pool<>+8(SB), Z17
+	VBROADCASTSS pool<>+12(SB), Z18
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	MOVQ BX, R8
+	SHLQ $4, R8
+	ADDQ DX, R8
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(BX*1), T2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R8)(BX*1), T3
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T3
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T3
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
+begin5:
+	MOVQ amxTile_a(DI), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ amxTile_a1(DI), R10
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $128, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	XORQ DX, DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+	ADDQ $64, R8
+	ADDQ $64, R10
+	ADDQ $2048, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 64(R15)(R13*1), Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 64(R15)(R13*1), Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 64(R15)(R13*1), Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 64(R15)(R13*1), Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_off(DI), R13
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JLT done15
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done15:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	XORQ DX, DX
+	TESTQ BP, BP
+	JZ rested17
+rest16:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z1
+	VADDPS Z1, Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z1
+	VADDPS Z1, Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest16
+rested17:
 	VZEROUPPER
 	RET
 
@@ -3336,9 +4483,8 @@ nobias4:
 begin5:
 	MOVQ amxTile_a(DI), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ R9, R10
-	SHLQ $4, R10
-	ADDQ R8, R10
+	MOVQ amxTile_a1(DI), R10
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $64, R11
@@ -3359,8 +4505,19 @@ loop8:
 	ADDQ $1024, SI
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole10
+	JEQ whole11
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -3375,9 +4532,9 @@ loop8:
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T4, T2, T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xcb // TDPBF16PS T4, T3, T1
-whole10:
+whole11:
 	TESTL $4, amxTile_flags(DI)
-	JZ byrow11
+	JZ byrow12
 	MOVQ amxTile_start(DI), DX
 	ADDQ amxTile_off(DI), DX
 	MOVQ amxTile_cs(DI), BX
@@ -3386,8 +4543,8 @@ whole10:
 	ADDQ DX, R8
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(DX)(BX*1), T0
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(R8)(BX*1), T1
-	JMP stored12
-byrow11:
+	JMP stored13
+byrow12:
 	LEAQ amxTile_scratch(DI), AX
 	MOVQ $128, BX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
@@ -3396,8 +4553,8 @@ byrow11:
 	MOVQ amxTile_off(DI), R13
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested14
-rest13:
+	JZ rested15
+rest14:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -3405,22 +4562,22 @@ rest13:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest13
-rested14:
-stored12:
+	JNZ rest14
+rested15:
+stored13:
 	ADDQ $64, amxTile_off(DI)
 	MOVQ amxTile_bp(DI), BX
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done16
+	JLT done17
 	CMPL amxTile_tail(DI), $0
-	JEQ next15
+	JEQ next16
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next15:
+next16:
 	JMP panel1
-done16:
+done17:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	VZEROUPPER
 	RET
@@ -3496,9 +4653,8 @@ nobias4:
 begin5:
 	MOVQ amxTile_a(DI), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ R9, R10
-	SHLQ $4, R10
-	ADDQ R8, R10
+	MOVQ amxTile_a1(DI), R10
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $64, R11
@@ -3544,9 +4700,20 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -3555,10 +4722,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -3573,7 +4740,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T4, T2, T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xcb // TDPBF16PS T4, T3, T1
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -3590,19 +4757,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done14
+	JLT done15
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done15:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested17
+rest16:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -3612,8 +4779,8 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest16
+rested17:
 	VZEROUPPER
 	RET
 
@@ -3688,9 +4855,8 @@ nobias4:
 begin5:
 	MOVQ amxTile_a(DI), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ R9, R10
-	SHLQ $4, R10
-	ADDQ R8, R10
+	MOVQ amxTile_a1(DI), R10
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $64, R11
@@ -3739,9 +4905,20 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -3751,10 +4928,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -3769,7 +4946,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T4, T2, T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xcb // TDPBF16PS T4, T3, T1
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -3786,19 +4963,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done14
+	JLT done15
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done15:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested17
+rest16:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -3809,8 +4986,768 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest16
+rested17:
+	VZEROUPPER
+	RET
+
+// bf16T2x1p1R multiplies up to 32 rows by t.n panels of 16 columns, 1 at a time.
+TEXT ·bf16T2x1p1R(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS amxTile_hi(DI), Z14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	MOVQ BX, R8
+	SHLQ $4, R8
+	ADDQ DX, R8
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(BX*1), T1
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T1
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T1
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T1
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+begin5:
+	MOVQ amxTile_a(DI), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ amxTile_a1(DI), R10
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	XORQ DX, DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T4, T2, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xcb // TDPBF16PS T4, T3, T1
+	ADDQ $64, R8
+	ADDQ $64, R10
+	ADDQ $1024, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T1
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T4, T2, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xcb // TDPBF16PS T4, T3, T1
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T1
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_off(DI), R13
+	ADDQ $64, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JLT done15
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done15:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	XORQ DX, DX
+	TESTQ BP, BP
+	JZ rested17
+rest16:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z1
+	VADDPS Z1, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest16
+rested17:
+	VZEROUPPER
+	RET
+
+// bf16T2x1p1siluR multiplies up to 32 rows by t.n panels of 16 columns, 1 at a time.
+TEXT ·bf16T2x1p1siluR(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS amxTile_hi(DI), Z14
+	VBROADCASTSS pool<>+92(SB), Z16
+	VBROADCASTSS pool<>+96(SB), Z17
+	VBROADCASTSS pool<>+100(SB), Z18
+	VBROADCASTSS pool<>+104(SB), Z19
+	VBROADCASTSS pool<>+108(SB), Z20
+	VBROADCASTSS pool<>+12(SB), Z21
+	VBROADCASTSS pool<>+112(SB), Z22
+	VBROADCASTSS pool<>+116(SB), Z23
+	VBROADCASTSS pool<>+120(SB), Z24
+	VBROADCASTSS pool<>+124(SB), Z25
+	VBROADCASTSS pool<>+128(SB), Z26
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	MOVQ BX, R8
+	SHLQ $4, R8
+	ADDQ DX, R8
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(BX*1), T1
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T1
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T1
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T1
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+begin5:
+	MOVQ amxTile_a(DI), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ amxTile_a1(DI), R10
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	XORQ DX, DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T4, T2, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xcb // TDPBF16PS T4, T3, T1
+	ADDQ $64, R8
+	ADDQ $64, R10
+	ADDQ $1024, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T1
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T4, T2, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xcb // TDPBF16PS T4, T3, T1
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T1
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_off(DI), R13
+	ADDQ $64, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JLT done15
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done15:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	XORQ DX, DX
+	TESTQ BP, BP
+	JZ rested17
+rest16:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z1
+	VADDPS Z1, Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest16
+rested17:
+	VZEROUPPER
+	RET
+
+// bf16T2x1p1hardswishR multiplies up to 32 rows by t.n panels of 16 columns, 1 at a time.
+TEXT ·bf16T2x1p1hardswishR(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS amxTile_hi(DI), Z14
+	VBROADCASTSS pool<>+132(SB), Z16
+	VBROADCASTSS pool<>+8(SB), Z17
+	VBROADCASTSS pool<>+12(SB), Z18
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	MOVQ BX, R8
+	SHLQ $4, R8
+	ADDQ DX, R8
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(BX*1), T1
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T1
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T1
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T1
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+begin5:
+	MOVQ amxTile_a(DI), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ amxTile_a1(DI), R10
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	XORQ DX, DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T4, T2, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xcb // TDPBF16PS T4, T3, T1
+	ADDQ $64, R8
+	ADDQ $64, R10
+	ADDQ $1024, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T1
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T4, T2, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xcb // TDPBF16PS T4, T3, T1
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T1
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_off(DI), R13
+	ADDQ $64, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JLT done15
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done15:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	XORQ DX, DX
+	TESTQ BP, BP
+	JZ rested17
+rest16:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z1
+	VADDPS Z1, Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest16
+rested17:
 	VZEROUPPER
 	RET
 
@@ -3900,6 +5837,7 @@ nobias4:
 begin5:
 	MOVQ amxTile_a(DI), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -3926,8 +5864,18 @@ loop8:
 	ADDQ $2048, R12
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole10
+	JEQ whole11
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $256, BX
@@ -3950,9 +5898,9 @@ loop8:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
-whole10:
+whole11:
 	TESTL $4, amxTile_flags(DI)
-	JZ byrow11
+	JZ byrow12
 	MOVQ amxTile_start(DI), DX
 	ADDQ amxTile_off(DI), DX
 	MOVQ amxTile_cs(DI), BX
@@ -3963,8 +5911,8 @@ whole10:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(DX)(BX*1), T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 128(DX)(BX*1), T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(DX)(BX*1), T3
-	JMP stored12
-byrow11:
+	JMP stored13
+byrow12:
 	LEAQ amxTile_scratch(DI), AX
 	MOVQ $256, BX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
@@ -3975,8 +5923,8 @@ byrow11:
 	MOVQ amxTile_off(DI), R13
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested14
-rest13:
+	JZ rested15
+rest14:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -3993,23 +5941,23 @@ rest13:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest13
-rested14:
-stored12:
+	JNZ rest14
+rested15:
+stored13:
 	ADDQ $256, amxTile_off(DI)
 	MOVQ amxTile_bp(DI), BX
 	SHLQ $1, BX
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done16
+	JLT done17
 	CMPL amxTile_tail(DI), $0
-	JEQ next15
+	JEQ next16
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next15:
+next16:
 	JMP panel1
-done16:
+done17:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	VZEROUPPER
 	RET
@@ -4104,6 +6052,7 @@ nobias4:
 begin5:
 	MOVQ amxTile_a(DI), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -4172,9 +6121,19 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -4195,10 +6154,10 @@ rest10:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $256, BX
@@ -4221,7 +6180,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -4241,19 +6200,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done14
+	JLT done15
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done15:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested17
+rest16:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -4278,8 +6237,8 @@ rest15:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest16
+rested17:
 	VZEROUPPER
 	RET
 
@@ -4373,6 +6332,7 @@ nobias4:
 begin5:
 	MOVQ amxTile_a(DI), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -4449,9 +6409,19 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -4476,10 +6446,10 @@ rest10:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $256, BX
@@ -4502,7 +6472,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -4522,19 +6492,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done14
+	JLT done15
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done15:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested17
+rest16:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -4563,8 +6533,8 @@ rest15:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest16
+rested17:
 	VZEROUPPER
 	RET
 
@@ -4669,6 +6639,7 @@ nobias4:
 begin5:
 	MOVQ amxTile_a(DI), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -4897,9 +6868,19 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -5000,10 +6981,10 @@ rest10:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $256, BX
@@ -5026,7 +7007,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -5044,19 +7025,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done14
+	JLT done15
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done15:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested17
+rest16:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -5157,8 +7138,8 @@ rest15:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest16
+rested17:
 	VZEROUPPER
 	RET
 
@@ -5261,6 +7242,7 @@ nobias4:
 begin5:
 	MOVQ amxTile_a(DI), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -5409,9 +7391,19 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -5472,10 +7464,10 @@ rest10:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $256, BX
@@ -5498,7 +7490,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -5518,19 +7510,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done14
+	JLT done15
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done15:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested17
+rest16:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -5595,8 +7587,8 @@ rest15:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest16
+rested17:
 	VZEROUPPER
 	RET
 
@@ -5699,6 +7691,7 @@ nobias4:
 begin5:
 	MOVQ amxTile_a(DI), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -5855,9 +7848,19 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -5922,10 +7925,10 @@ rest10:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $256, BX
@@ -5948,7 +7951,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -5968,19 +7971,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done14
+	JLT done15
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done15:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested17
+rest16:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -6049,8 +8052,8 @@ rest15:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest16
+rested17:
 	VZEROUPPER
 	RET
 
@@ -6151,6 +8154,7 @@ nobias4:
 begin5:
 	MOVQ amxTile_a(DI), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -6387,9 +8391,19 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -6494,10 +8508,10 @@ rest10:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $256, BX
@@ -6520,7 +8534,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -6538,19 +8552,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done14
+	JLT done15
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done15:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested17
+rest16:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -6655,8 +8669,8 @@ rest15:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest16
+rested17:
 	VZEROUPPER
 	RET
 
@@ -6761,6 +8775,7 @@ nobias4:
 begin5:
 	MOVQ amxTile_a(DI), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -7005,9 +9020,19 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -7116,10 +9141,10 @@ rest10:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $256, BX
@@ -7142,7 +9167,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -7162,19 +9187,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done14
+	JLT done15
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done15:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested17
+rest16:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -7287,8 +9312,8 @@ rest15:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest16
+rested17:
 	VZEROUPPER
 	RET
 
@@ -7393,6 +9418,7 @@ nobias4:
 begin5:
 	MOVQ amxTile_a(DI), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -7645,9 +9671,19 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -7760,10 +9796,10 @@ rest10:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $256, BX
@@ -7786,7 +9822,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -7806,19 +9842,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done14
+	JLT done15
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done15:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested17
+rest16:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -7935,8 +9971,1343 @@ rest15:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest16
+rested17:
+	VZEROUPPER
+	RET
+
+// bf16T1x2p2R multiplies up to 16 rows by t.n panels of 32 columns, 2 at a time.
+TEXT ·bf16T1x2p2R(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS amxTile_hi(DI), Z14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(DX)(BX*1), T3
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	VMOVUPS.Z 128(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 128(R8)
+	VMOVUPS.Z 192(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 192(R8)
+	ADDQ $256, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(DX)(BX*1), T3
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	VMOVUPS.Z 128(DX), K2, Z0
+	VMOVUPS Z0, 128(AX)
+	VMOVUPS.Z 192(DX), K2, Z0
+	VMOVUPS Z0, 192(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
+begin5:
+	MOVQ amxTile_a(DI), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ SI, R12
+	ADDQ amxTile_bp(DI), R12
+	MOVQ $128, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	XORQ DX, DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T5, T4, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T6, T4, T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
+	ADDQ $64, R8
+	ADDQ $2048, SI
+	ADDQ $2048, R12
+	CMPQ BP, $2
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 64(R15)(R13*1), Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, 64(BX)(R13*1)
+	VMOVUPS 128(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 128(R15)(R13*1), Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, 128(BX)(R13*1)
+	VMOVUPS 192(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 192(R15)(R13*1), Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, 192(BX)(R13*1)
+	ADDQ $256, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 64(R15)(R13*1), Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, 64(BX)(R13*1)
+	VMOVUPS 128(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 128(R15)(R13*1), Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, 128(BX)(R13*1)
+	VMOVUPS 192(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 192(R15)(R13*1), Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, 192(BX)(R13*1)
+	ADDQ $256, AX
+	INCQ DX
+	SUBQ $2, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 64(R15)(R13*1), Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, 64(BX)(R13*1)
+	VMOVUPS 128(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 128(R15)(R13*1), Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, 128(BX)(R13*1)
+	VMOVUPS 192(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 192(R15)(R13*1), Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, 192(BX)(R13*1)
+	ADDQ $256, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(AX)(BX*1), T3
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T5, T4, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T6, T4, T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(AX)(BX*1), T3
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_off(DI), R13
+	ADDQ $256, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	SHLQ $1, BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $2, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $2
+	JLT done15
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done15:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	XORQ DX, DX
+	TESTQ BP, BP
+	JZ rested17
+rest16:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z1
+	VADDPS Z1, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z1
+	VADDPS Z1, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	VMOVUPS 128(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VMOVUPS.Z 128(R15)(R13*1), K2, Z1
+	VADDPS Z1, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, K2, 128(BX)(R13*1)
+	VMOVUPS 192(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VMOVUPS.Z 192(R15)(R13*1), K2, Z1
+	VADDPS Z1, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, K2, 192(BX)(R13*1)
+	ADDQ $256, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest16
+rested17:
+	VZEROUPPER
+	RET
+
+// bf16T1x2p2siluR multiplies up to 16 rows by t.n panels of 32 columns, 2 at a time.
+TEXT ·bf16T1x2p2siluR(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS amxTile_hi(DI), Z14
+	VBROADCASTSS pool<>+92(SB), Z16
+	VBROADCASTSS pool<>+96(SB), Z17
+	VBROADCASTSS pool<>+100(SB), Z18
+	VBROADCASTSS pool<>+104(SB), Z19
+	VBROADCASTSS pool<>+108(SB), Z20
+	VBROADCASTSS pool<>+12(SB), Z21
+	VBROADCASTSS pool<>+112(SB), Z22
+	VBROADCASTSS pool<>+116(SB), Z23
+	VBROADCASTSS pool<>+120(SB), Z24
+	VBROADCASTSS pool<>+124(SB), Z25
+	VBROADCASTSS pool<>+128(SB), Z26
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(DX)(BX*1), T3
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	VMOVUPS.Z 128(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 128(R8)
+	VMOVUPS.Z 192(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 192(R8)
+	ADDQ $256, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(DX)(BX*1), T3
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	VMOVUPS.Z 128(DX), K2, Z0
+	VMOVUPS Z0, 128(AX)
+	VMOVUPS.Z 192(DX), K2, Z0
+	VMOVUPS Z0, 192(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
+begin5:
+	MOVQ amxTile_a(DI), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ SI, R12
+	ADDQ amxTile_bp(DI), R12
+	MOVQ $128, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	XORQ DX, DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T5, T4, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T6, T4, T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
+	ADDQ $64, R8
+	ADDQ $2048, SI
+	ADDQ $2048, R12
+	CMPQ BP, $2
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 64(R15)(R13*1), Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, 64(BX)(R13*1)
+	VMOVUPS 128(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 128(R15)(R13*1), Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, 128(BX)(R13*1)
+	VMOVUPS 192(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 192(R15)(R13*1), Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, 192(BX)(R13*1)
+	ADDQ $256, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 64(R15)(R13*1), Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, 64(BX)(R13*1)
+	VMOVUPS 128(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 128(R15)(R13*1), Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, 128(BX)(R13*1)
+	VMOVUPS 192(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 192(R15)(R13*1), Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, 192(BX)(R13*1)
+	ADDQ $256, AX
+	INCQ DX
+	SUBQ $2, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 64(R15)(R13*1), Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, 64(BX)(R13*1)
+	VMOVUPS 128(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 128(R15)(R13*1), Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, 128(BX)(R13*1)
+	VMOVUPS 192(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 192(R15)(R13*1), Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, 192(BX)(R13*1)
+	ADDQ $256, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(AX)(BX*1), T3
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T5, T4, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T6, T4, T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(AX)(BX*1), T3
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_off(DI), R13
+	ADDQ $256, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	SHLQ $1, BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $2, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $2
+	JLT done15
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done15:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	XORQ DX, DX
+	TESTQ BP, BP
+	JZ rested17
+rest16:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z1
+	VADDPS Z1, Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z1
+	VADDPS Z1, Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	VMOVUPS 128(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VMOVUPS.Z 128(R15)(R13*1), K2, Z1
+	VADDPS Z1, Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K2, 128(BX)(R13*1)
+	VMOVUPS 192(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VMOVUPS.Z 192(R15)(R13*1), K2, Z1
+	VADDPS Z1, Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K2, 192(BX)(R13*1)
+	ADDQ $256, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest16
+rested17:
+	VZEROUPPER
+	RET
+
+// bf16T1x2p2hardswishR multiplies up to 16 rows by t.n panels of 32 columns, 2 at a time.
+TEXT ·bf16T1x2p2hardswishR(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS amxTile_hi(DI), Z14
+	VBROADCASTSS pool<>+132(SB), Z16
+	VBROADCASTSS pool<>+8(SB), Z17
+	VBROADCASTSS pool<>+12(SB), Z18
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(DX)(BX*1), T3
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	VMOVUPS.Z 128(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 128(R8)
+	VMOVUPS.Z 192(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 192(R8)
+	ADDQ $256, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(DX)(BX*1), T3
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	VMOVUPS.Z 128(DX), K2, Z0
+	VMOVUPS Z0, 128(AX)
+	VMOVUPS.Z 192(DX), K2, Z0
+	VMOVUPS Z0, 192(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
+begin5:
+	MOVQ amxTile_a(DI), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ SI, R12
+	ADDQ amxTile_bp(DI), R12
+	MOVQ $128, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	XORQ DX, DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T5, T4, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T6, T4, T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
+	ADDQ $64, R8
+	ADDQ $2048, SI
+	ADDQ $2048, R12
+	CMPQ BP, $2
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 64(R15)(R13*1), Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, 64(BX)(R13*1)
+	VMOVUPS 128(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 128(R15)(R13*1), Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, 128(BX)(R13*1)
+	VMOVUPS 192(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 192(R15)(R13*1), Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, 192(BX)(R13*1)
+	ADDQ $256, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 64(R15)(R13*1), Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, 64(BX)(R13*1)
+	VMOVUPS 128(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 128(R15)(R13*1), Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, 128(BX)(R13*1)
+	VMOVUPS 192(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 192(R15)(R13*1), Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, 192(BX)(R13*1)
+	ADDQ $256, AX
+	INCQ DX
+	SUBQ $2, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 64(R15)(R13*1), Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, 64(BX)(R13*1)
+	VMOVUPS 128(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 128(R15)(R13*1), Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, 128(BX)(R13*1)
+	VMOVUPS 192(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 192(R15)(R13*1), Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, 192(BX)(R13*1)
+	ADDQ $256, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(AX)(BX*1), T3
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T5, T4, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T6, T4, T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(AX)(BX*1), T3
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_off(DI), R13
+	ADDQ $256, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	SHLQ $1, BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $2, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $2
+	JLT done15
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done15:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	XORQ DX, DX
+	TESTQ BP, BP
+	JZ rested17
+rest16:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z1
+	VADDPS Z1, Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z1
+	VADDPS Z1, Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	VMOVUPS 128(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VMOVUPS.Z 128(R15)(R13*1), K2, Z1
+	VADDPS Z1, Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K2, 128(BX)(R13*1)
+	VMOVUPS 192(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VMOVUPS.Z 192(R15)(R13*1), K2, Z1
+	VADDPS Z1, Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K2, 192(BX)(R13*1)
+	ADDQ $256, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest16
+rested17:
 	VZEROUPPER
 	RET
 
@@ -8008,6 +11379,7 @@ nobias4:
 begin5:
 	MOVQ amxTile_a(DI), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -8027,8 +11399,18 @@ loop8:
 	ADDQ $2048, SI
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole10
+	JEQ whole11
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -8043,9 +11425,9 @@ loop8:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
-whole10:
+whole11:
 	TESTL $4, amxTile_flags(DI)
-	JZ byrow11
+	JZ byrow12
 	MOVQ amxTile_start(DI), DX
 	ADDQ amxTile_off(DI), DX
 	MOVQ amxTile_cs(DI), BX
@@ -8054,8 +11436,8 @@ whole10:
 	ADDQ DX, R8
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(DX)(BX*1), T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(DX)(BX*1), T1
-	JMP stored12
-byrow11:
+	JMP stored13
+byrow12:
 	LEAQ amxTile_scratch(DI), AX
 	MOVQ $128, BX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
@@ -8064,8 +11446,8 @@ byrow11:
 	MOVQ amxTile_off(DI), R13
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested14
-rest13:
+	JZ rested15
+rest14:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -8076,22 +11458,22 @@ rest13:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest13
-rested14:
-stored12:
+	JNZ rest14
+rested15:
+stored13:
 	ADDQ $128, amxTile_off(DI)
 	MOVQ amxTile_bp(DI), BX
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done16
+	JLT done17
 	CMPL amxTile_tail(DI), $0
-	JEQ next15
+	JEQ next16
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next15:
+next16:
 	JMP panel1
-done16:
+done17:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	VZEROUPPER
 	RET
@@ -8168,6 +11550,7 @@ nobias4:
 begin5:
 	MOVQ amxTile_a(DI), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -8224,9 +11607,19 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -8239,10 +11632,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -8257,7 +11650,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -8274,19 +11667,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done14
+	JLT done15
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done15:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested17
+rest16:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -8301,8 +11694,8 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest16
+rested17:
 	VZEROUPPER
 	RET
 
@@ -8378,6 +11771,7 @@ nobias4:
 begin5:
 	MOVQ amxTile_a(DI), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -8440,9 +11834,19 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -8457,10 +11861,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -8475,7 +11879,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -8492,19 +11896,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done14
+	JLT done15
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done15:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested17
+rest16:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -8521,8 +11925,8 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest16
+rested17:
 	VZEROUPPER
 	RET
 
@@ -8609,6 +12013,7 @@ nobias4:
 begin5:
 	MOVQ amxTile_a(DI), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -8785,9 +12190,19 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -8840,10 +12255,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -8858,7 +12273,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -8873,19 +12288,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done14
+	JLT done15
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done15:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested17
+rest16:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -8938,8 +12353,8 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest16
+rested17:
 	VZEROUPPER
 	RET
 
@@ -9024,6 +12439,7 @@ nobias4:
 begin5:
 	MOVQ amxTile_a(DI), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -9140,9 +12556,19 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -9175,10 +12601,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -9193,7 +12619,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -9210,19 +12636,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done14
+	JLT done15
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done15:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested17
+rest16:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -9257,8 +12683,8 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest16
+rested17:
 	VZEROUPPER
 	RET
 
@@ -9343,6 +12769,7 @@ nobias4:
 begin5:
 	MOVQ amxTile_a(DI), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -9465,9 +12892,19 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -9502,10 +12939,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -9520,7 +12957,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -9537,19 +12974,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done14
+	JLT done15
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done15:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested17
+rest16:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -9586,8 +13023,8 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest16
+rested17:
 	VZEROUPPER
 	RET
 
@@ -9670,6 +13107,7 @@ nobias4:
 begin5:
 	MOVQ amxTile_a(DI), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -9852,9 +13290,19 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -9909,10 +13357,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -9927,7 +13375,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -9942,19 +13390,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done14
+	JLT done15
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done15:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested17
+rest16:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -10009,8 +13457,8 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest16
+rested17:
 	VZEROUPPER
 	RET
 
@@ -10097,6 +13545,7 @@ nobias4:
 begin5:
 	MOVQ amxTile_a(DI), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -10285,9 +13734,19 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -10344,10 +13803,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -10362,7 +13821,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -10379,19 +13838,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done14
+	JLT done15
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done15:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested17
+rest16:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -10450,8 +13909,8 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest16
+rested17:
 	VZEROUPPER
 	RET
 
@@ -10538,6 +13997,7 @@ nobias4:
 begin5:
 	MOVQ amxTile_a(DI), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -10732,9 +14192,19 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -10793,10 +14263,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -10811,7 +14281,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -10828,19 +14298,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done14
+	JLT done15
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done15:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested17
+rest16:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -10901,8 +14371,980 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest16
+rested17:
+	VZEROUPPER
+	RET
+
+// bf16T1x2p1R multiplies up to 16 rows by t.n panels of 32 columns, 1 at a time.
+TEXT ·bf16T1x2p1R(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS amxTile_hi(DI), Z14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+begin5:
+	MOVQ amxTile_a(DI), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $128, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	XORQ DX, DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+	ADDQ $64, R8
+	ADDQ $2048, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 64(R15)(R13*1), Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 64(R15)(R13*1), Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 64(R15)(R13*1), Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 64(R15)(R13*1), Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_off(DI), R13
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JLT done15
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done15:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	XORQ DX, DX
+	TESTQ BP, BP
+	JZ rested17
+rest16:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z1
+	VADDPS Z1, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z1
+	VADDPS Z1, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest16
+rested17:
+	VZEROUPPER
+	RET
+
+// bf16T1x2p1siluR multiplies up to 16 rows by t.n panels of 32 columns, 1 at a time.
+TEXT ·bf16T1x2p1siluR(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS amxTile_hi(DI), Z14
+	VBROADCASTSS pool<>+92(SB), Z16
+	VBROADCASTSS pool<>+96(SB), Z17
+	VBROADCASTSS pool<>+100(SB), Z18
+	VBROADCASTSS pool<>+104(SB), Z19
+	VBROADCASTSS pool<>+108(SB), Z20
+	VBROADCASTSS pool<>+12(SB), Z21
+	VBROADCASTSS pool<>+112(SB), Z22
+	VBROADCASTSS pool<>+116(SB), Z23
+	VBROADCASTSS pool<>+120(SB), Z24
+	VBROADCASTSS pool<>+124(SB), Z25
+	VBROADCASTSS pool<>+128(SB), Z26
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+begin5:
+	MOVQ amxTile_a(DI), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $128, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	XORQ DX, DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+	ADDQ $64, R8
+	ADDQ $2048, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 64(R15)(R13*1), Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 64(R15)(R13*1), Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 64(R15)(R13*1), Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 64(R15)(R13*1), Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_off(DI), R13
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JLT done15
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done15:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	XORQ DX, DX
+	TESTQ BP, BP
+	JZ rested17
+rest16:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z1
+	VADDPS Z1, Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z1
+	VADDPS Z1, Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest16
+rested17:
+	VZEROUPPER
+	RET
+
+// bf16T1x2p1hardswishR multiplies up to 16 rows by t.n panels of 32 columns, 1 at a time.
+TEXT ·bf16T1x2p1hardswishR(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS amxTile_hi(DI), Z14
+	VBROADCASTSS pool<>+132(SB), Z16
+	VBROADCASTSS pool<>+8(SB), Z17
+	VBROADCASTSS pool<>+12(SB), Z18
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+begin5:
+	MOVQ amxTile_a(DI), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $128, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	XORQ DX, DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+	ADDQ $64, R8
+	ADDQ $2048, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 64(R15)(R13*1), Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 64(R15)(R13*1), Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 64(R15)(R13*1), Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 64(R15)(R13*1), Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_off(DI), R13
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JLT done15
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done15:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	XORQ DX, DX
+	TESTQ BP, BP
+	JZ rested17
+rest16:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z1
+	VADDPS Z1, Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z1
+	VADDPS Z1, Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest16
+rested17:
 	VZEROUPPER
 	RET
 
@@ -10965,6 +15407,7 @@ nobias4:
 begin5:
 	MOVQ amxTile_a(DI), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $64, R11
@@ -10982,8 +15425,18 @@ loop8:
 	ADDQ $1024, SI
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole10
+	JEQ whole11
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -10994,9 +15447,9 @@ loop8:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T1
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x6a; BYTE $0x5c; BYTE $0xc1 // TDPBF16PS T2, T1, T0
-whole10:
+whole11:
 	TESTL $4, amxTile_flags(DI)
-	JZ byrow11
+	JZ byrow12
 	MOVQ amxTile_start(DI), DX
 	ADDQ amxTile_off(DI), DX
 	MOVQ amxTile_cs(DI), BX
@@ -11004,8 +15457,8 @@ whole10:
 	SHLQ $4, R8
 	ADDQ DX, R8
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(DX)(BX*1), T0
-	JMP stored12
-byrow11:
+	JMP stored13
+byrow12:
 	LEAQ amxTile_scratch(DI), AX
 	MOVQ $128, BX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
@@ -11013,8 +15466,8 @@ byrow11:
 	MOVQ amxTile_off(DI), R13
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested14
-rest13:
+	JZ rested15
+rest14:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -11022,22 +15475,22 @@ rest13:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest13
-rested14:
-stored12:
+	JNZ rest14
+rested15:
+stored13:
 	ADDQ $64, amxTile_off(DI)
 	MOVQ amxTile_bp(DI), BX
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done16
+	JLT done17
 	CMPL amxTile_tail(DI), $0
-	JEQ next15
+	JEQ next16
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next15:
+next16:
 	JMP panel1
-done16:
+done17:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	VZEROUPPER
 	RET
@@ -11105,6 +15558,7 @@ nobias4:
 begin5:
 	MOVQ amxTile_a(DI), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $64, R11
@@ -11147,9 +15601,19 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -11158,10 +15622,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -11172,7 +15636,7 @@ rested11:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T1
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x6a; BYTE $0x5c; BYTE $0xc1 // TDPBF16PS T2, T1, T0
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -11188,19 +15652,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done14
+	JLT done15
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done15:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested17
+rest16:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -11210,8 +15674,8 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest16
+rested17:
 	VZEROUPPER
 	RET
 
@@ -11278,6 +15742,7 @@ nobias4:
 begin5:
 	MOVQ amxTile_a(DI), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $64, R11
@@ -11323,9 +15788,19 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -11335,10 +15810,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -11349,7 +15824,7 @@ rested11:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T1
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x6a; BYTE $0x5c; BYTE $0xc1 // TDPBF16PS T2, T1, T0
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -11365,19 +15840,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done14
+	JLT done15
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done15:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested17
+rest16:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -11388,8 +15863,714 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest16
+rested17:
+	VZEROUPPER
+	RET
+
+// bf16T1x1p1R multiplies up to 16 rows by t.n panels of 16 columns, 1 at a time.
+TEXT ·bf16T1x1p1R(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS amxTile_hi(DI), Z14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+begin5:
+	MOVQ amxTile_a(DI), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	XORQ DX, DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x6a; BYTE $0x5c; BYTE $0xc1 // TDPBF16PS T2, T1, T0
+	ADDQ $64, R8
+	ADDQ $1024, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x6a; BYTE $0x5c; BYTE $0xc1 // TDPBF16PS T2, T1, T0
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_off(DI), R13
+	ADDQ $64, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JLT done15
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done15:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	XORQ DX, DX
+	TESTQ BP, BP
+	JZ rested17
+rest16:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z1
+	VADDPS Z1, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z14, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest16
+rested17:
+	VZEROUPPER
+	RET
+
+// bf16T1x1p1siluR multiplies up to 16 rows by t.n panels of 16 columns, 1 at a time.
+TEXT ·bf16T1x1p1siluR(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS amxTile_hi(DI), Z14
+	VBROADCASTSS pool<>+92(SB), Z16
+	VBROADCASTSS pool<>+96(SB), Z17
+	VBROADCASTSS pool<>+100(SB), Z18
+	VBROADCASTSS pool<>+104(SB), Z19
+	VBROADCASTSS pool<>+108(SB), Z20
+	VBROADCASTSS pool<>+12(SB), Z21
+	VBROADCASTSS pool<>+112(SB), Z22
+	VBROADCASTSS pool<>+116(SB), Z23
+	VBROADCASTSS pool<>+120(SB), Z24
+	VBROADCASTSS pool<>+124(SB), Z25
+	VBROADCASTSS pool<>+128(SB), Z26
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+begin5:
+	MOVQ amxTile_a(DI), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	XORQ DX, DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x6a; BYTE $0x5c; BYTE $0xc1 // TDPBF16PS T2, T1, T0
+	ADDQ $64, R8
+	ADDQ $1024, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x6a; BYTE $0x5c; BYTE $0xc1 // TDPBF16PS T2, T1, T0
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_off(DI), R13
+	ADDQ $64, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JLT done15
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done15:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	XORQ DX, DX
+	TESTQ BP, BP
+	JZ rested17
+rest16:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z1
+	VADDPS Z1, Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest16
+rested17:
+	VZEROUPPER
+	RET
+
+// bf16T1x1p1hardswishR multiplies up to 16 rows by t.n panels of 16 columns, 1 at a time.
+TEXT ·bf16T1x1p1hardswishR(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS amxTile_hi(DI), Z14
+	VBROADCASTSS pool<>+132(SB), Z16
+	VBROADCASTSS pool<>+8(SB), Z17
+	VBROADCASTSS pool<>+12(SB), Z18
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+begin5:
+	MOVQ amxTile_a(DI), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	XORQ DX, DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x6a; BYTE $0x5c; BYTE $0xc1 // TDPBF16PS T2, T1, T0
+	ADDQ $64, R8
+	ADDQ $1024, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VADDPS 0(R15)(R13*1), Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, 0(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x6a; BYTE $0x5c; BYTE $0xc1 // TDPBF16PS T2, T1, T0
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_off(DI), R13
+	ADDQ $64, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JLT done15
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done15:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	XORQ DX, DX
+	TESTQ BP, BP
+	JZ rested17
+rest16:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	MOVQ amxTile_r(DI)(DX*8), R15
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z1
+	VADDPS Z1, Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest16
+rested17:
 	VZEROUPPER
 	RET
 
@@ -11414,9 +16595,8 @@ panel1:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 	MOVQ amxTile_a(DI), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ R9, R10
-	SHLQ $4, R10
-	ADDQ R8, R10
+	MOVQ amxTile_a1(DI), R10
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -11540,9 +16720,20 @@ loop2:
 busy3:
 	DECQ CX
 	JNZ loop2
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last4
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop2
+last4:
 	TESTQ BP, BP
-	JZ rested5
-rest4:
+	JZ rested6
+rest5:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -11576,10 +16767,10 @@ rest4:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest4
-rested5:
+	JNZ rest5
+rested6:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole6
+	JEQ whole7
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -11601,7 +16792,7 @@ rested5:
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T7
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x41; BYTE $0x5e; BYTE $0xcc // TDPBUSD T7, T4, T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x41; BYTE $0x5e; BYTE $0xdd // TDPBUSD T7, T5, T3
-whole6:
+whole7:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -11618,19 +16809,19 @@ whole6:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done8
+	JLT done9
 	CMPL amxTile_tail(DI), $0
-	JEQ next7
+	JEQ next8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next7:
+next8:
 	JMP panel1
-done8:
+done9:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested10
-rest9:
+	JZ rested11
+rest10:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -11664,8 +16855,8 @@ rest9:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest9
-rested10:
+	JNZ rest10
+rested11:
 	VZEROUPPER
 	RET
 
@@ -11705,9 +16896,8 @@ panel1:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 	MOVQ amxTile_a(DI), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ R9, R10
-	SHLQ $4, R10
-	ADDQ R8, R10
+	MOVQ amxTile_a1(DI), R10
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -11957,9 +17147,20 @@ loop2:
 busy3:
 	DECQ CX
 	JNZ loop2
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last4
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop2
+last4:
 	TESTQ BP, BP
-	JZ rested5
-rest4:
+	JZ rested6
+rest5:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -12035,10 +17236,10 @@ rest4:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest4
-rested5:
+	JNZ rest5
+rested6:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole6
+	JEQ whole7
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -12060,7 +17261,7 @@ rested5:
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T7
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x41; BYTE $0x5e; BYTE $0xcc // TDPBUSD T7, T4, T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x41; BYTE $0x5e; BYTE $0xdd // TDPBUSD T7, T5, T3
-whole6:
+whole7:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -12077,19 +17278,19 @@ whole6:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done8
+	JLT done9
 	CMPL amxTile_tail(DI), $0
-	JEQ next7
+	JEQ next8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next7:
+next8:
 	JMP panel1
-done8:
+done9:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested10
-rest9:
+	JZ rested11
+rest10:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -12165,8 +17366,8 @@ rest9:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest9
-rested10:
+	JNZ rest10
+rested11:
 	VZEROUPPER
 	RET
 
@@ -12202,9 +17403,8 @@ panel1:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 	MOVQ amxTile_a(DI), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ R9, R10
-	SHLQ $4, R10
-	ADDQ R8, R10
+	MOVQ amxTile_a1(DI), R10
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -12460,9 +17660,20 @@ loop2:
 busy3:
 	DECQ CX
 	JNZ loop2
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last4
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop2
+last4:
 	TESTQ BP, BP
-	JZ rested5
-rest4:
+	JZ rested6
+rest5:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -12540,10 +17751,10 @@ rest4:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest4
-rested5:
+	JNZ rest5
+rested6:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole6
+	JEQ whole7
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -12565,7 +17776,7 @@ rested5:
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T7
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x41; BYTE $0x5e; BYTE $0xcc // TDPBUSD T7, T4, T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x41; BYTE $0x5e; BYTE $0xdd // TDPBUSD T7, T5, T3
-whole6:
+whole7:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -12582,19 +17793,19 @@ whole6:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done8
+	JLT done9
 	CMPL amxTile_tail(DI), $0
-	JEQ next7
+	JEQ next8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next7:
+next8:
 	JMP panel1
-done8:
+done9:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested10
-rest9:
+	JZ rested11
+rest10:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -12672,8 +17883,8 @@ rest9:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest9
-rested10:
+	JNZ rest10
+rested11:
 	VZEROUPPER
 	RET
 
@@ -12696,9 +17907,8 @@ panel1:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 	MOVQ amxTile_a(DI), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ R9, R10
-	SHLQ $4, R10
-	ADDQ R8, R10
+	MOVQ amxTile_a1(DI), R10
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $64, R11
@@ -12780,9 +17990,20 @@ loop2:
 busy3:
 	DECQ CX
 	JNZ loop2
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last4
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop2
+last4:
 	TESTQ BP, BP
-	JZ rested5
-rest4:
+	JZ rested6
+rest5:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -12803,10 +18024,10 @@ rest4:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest4
-rested5:
+	JNZ rest5
+rested6:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole6
+	JEQ whole7
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -12821,7 +18042,7 @@ rested5:
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x59; BYTE $0x5e; BYTE $0xc2 // TDPBUSD T4, T2, T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x59; BYTE $0x5e; BYTE $0xcb // TDPBUSD T4, T3, T1
-whole6:
+whole7:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -12836,19 +18057,19 @@ whole6:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done8
+	JLT done9
 	CMPL amxTile_tail(DI), $0
-	JEQ next7
+	JEQ next8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next7:
+next8:
 	JMP panel1
-done8:
+done9:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested10
-rest9:
+	JZ rested11
+rest10:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -12869,8 +18090,8 @@ rest9:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest9
-rested10:
+	JNZ rest10
+rested11:
 	VZEROUPPER
 	RET
 
@@ -12895,6 +18116,7 @@ panel1:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 	MOVQ amxTile_a(DI), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -13041,9 +18263,19 @@ loop2:
 busy3:
 	DECQ CX
 	JNZ loop2
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last4
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop2
+last4:
 	TESTQ BP, BP
-	JZ rested5
-rest4:
+	JZ rested6
+rest5:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -13103,10 +18335,10 @@ rest4:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest4
-rested5:
+	JNZ rest5
+rested6:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole6
+	JEQ whole7
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $256, BX
@@ -13129,7 +18361,7 @@ rested5:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x41; BYTE $0x5e; BYTE $0xd4 // TDPBUSD T7, T4, T2
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x51; BYTE $0x5e; BYTE $0xdc // TDPBUSD T5, T4, T3
-whole6:
+whole7:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -13147,19 +18379,19 @@ whole6:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done8
+	JLT done9
 	CMPL amxTile_tail(DI), $0
-	JEQ next7
+	JEQ next8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next7:
+next8:
 	JMP panel1
-done8:
+done9:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested10
-rest9:
+	JZ rested11
+rest10:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -13219,8 +18451,8 @@ rest9:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest9
-rested10:
+	JNZ rest10
+rested11:
 	VZEROUPPER
 	RET
 
@@ -13260,6 +18492,7 @@ panel1:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 	MOVQ amxTile_a(DI), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -13574,9 +18807,19 @@ loop2:
 busy3:
 	DECQ CX
 	JNZ loop2
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last4
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop2
+last4:
 	TESTQ BP, BP
-	JZ rested5
-rest4:
+	JZ rested6
+rest5:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -13720,10 +18963,10 @@ rest4:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest4
-rested5:
+	JNZ rest5
+rested6:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole6
+	JEQ whole7
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $256, BX
@@ -13746,7 +18989,7 @@ rested5:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x41; BYTE $0x5e; BYTE $0xd4 // TDPBUSD T7, T4, T2
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x51; BYTE $0x5e; BYTE $0xdc // TDPBUSD T5, T4, T3
-whole6:
+whole7:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -13764,19 +19007,19 @@ whole6:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done8
+	JLT done9
 	CMPL amxTile_tail(DI), $0
-	JEQ next7
+	JEQ next8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next7:
+next8:
 	JMP panel1
-done8:
+done9:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested10
-rest9:
+	JZ rested11
+rest10:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -13920,8 +19163,8 @@ rest9:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest9
-rested10:
+	JNZ rest10
+rested11:
 	VZEROUPPER
 	RET
 
@@ -13957,6 +19200,7 @@ panel1:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 	MOVQ amxTile_a(DI), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -14279,9 +19523,19 @@ loop2:
 busy3:
 	DECQ CX
 	JNZ loop2
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last4
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop2
+last4:
 	TESTQ BP, BP
-	JZ rested5
-rest4:
+	JZ rested6
+rest5:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -14429,10 +19683,10 @@ rest4:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest4
-rested5:
+	JNZ rest5
+rested6:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole6
+	JEQ whole7
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $256, BX
@@ -14455,7 +19709,7 @@ rested5:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x41; BYTE $0x5e; BYTE $0xd4 // TDPBUSD T7, T4, T2
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x51; BYTE $0x5e; BYTE $0xdc // TDPBUSD T5, T4, T3
-whole6:
+whole7:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -14473,19 +19727,19 @@ whole6:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done8
+	JLT done9
 	CMPL amxTile_tail(DI), $0
-	JEQ next7
+	JEQ next8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next7:
+next8:
 	JMP panel1
-done8:
+done9:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested10
-rest9:
+	JZ rested11
+rest10:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -14633,8 +19887,8 @@ rest9:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest9
-rested10:
+	JNZ rest10
+rested11:
 	VZEROUPPER
 	RET
 
@@ -14657,6 +19911,7 @@ panel1:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 	MOVQ amxTile_a(DI), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -14776,9 +20031,19 @@ loop2:
 busy3:
 	DECQ CX
 	JNZ loop2
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last4
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop2
+last4:
 	TESTQ BP, BP
-	JZ rested5
-rest4:
+	JZ rested6
+rest5:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -14812,10 +20077,10 @@ rest4:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest4
-rested5:
+	JNZ rest5
+rested6:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole6
+	JEQ whole7
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -14830,7 +20095,7 @@ rested5:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x61; BYTE $0x5e; BYTE $0xc2 // TDPBUSD T3, T2, T0
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x59; BYTE $0x5e; BYTE $0xca // TDPBUSD T4, T2, T1
-whole6:
+whole7:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -14845,19 +20110,19 @@ whole6:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done8
+	JLT done9
 	CMPL amxTile_tail(DI), $0
-	JEQ next7
+	JEQ next8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next7:
+next8:
 	JMP panel1
-done8:
+done9:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested10
-rest9:
+	JZ rested11
+rest10:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -14891,8 +20156,8 @@ rest9:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest9
-rested10:
+	JNZ rest10
+rested11:
 	VZEROUPPER
 	RET
 
@@ -14930,6 +20195,7 @@ panel1:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 	MOVQ amxTile_a(DI), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -15175,9 +20441,19 @@ loop2:
 busy3:
 	DECQ CX
 	JNZ loop2
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last4
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop2
+last4:
 	TESTQ BP, BP
-	JZ rested5
-rest4:
+	JZ rested6
+rest5:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -15253,10 +20529,10 @@ rest4:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest4
-rested5:
+	JNZ rest5
+rested6:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole6
+	JEQ whole7
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -15271,7 +20547,7 @@ rested5:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x61; BYTE $0x5e; BYTE $0xc2 // TDPBUSD T3, T2, T0
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x59; BYTE $0x5e; BYTE $0xca // TDPBUSD T4, T2, T1
-whole6:
+whole7:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -15286,19 +20562,19 @@ whole6:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done8
+	JLT done9
 	CMPL amxTile_tail(DI), $0
-	JEQ next7
+	JEQ next8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next7:
+next8:
 	JMP panel1
-done8:
+done9:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested10
-rest9:
+	JZ rested11
+rest10:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -15374,8 +20650,8 @@ rest9:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest9
-rested10:
+	JNZ rest10
+rested11:
 	VZEROUPPER
 	RET
 
@@ -15409,6 +20685,7 @@ panel1:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 	MOVQ amxTile_a(DI), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -15660,9 +20937,19 @@ loop2:
 busy3:
 	DECQ CX
 	JNZ loop2
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last4
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop2
+last4:
 	TESTQ BP, BP
-	JZ rested5
-rest4:
+	JZ rested6
+rest5:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -15740,10 +21027,10 @@ rest4:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest4
-rested5:
+	JNZ rest5
+rested6:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole6
+	JEQ whole7
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -15758,7 +21045,7 @@ rested5:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x61; BYTE $0x5e; BYTE $0xc2 // TDPBUSD T3, T2, T0
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x59; BYTE $0x5e; BYTE $0xca // TDPBUSD T4, T2, T1
-whole6:
+whole7:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -15773,19 +21060,19 @@ whole6:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done8
+	JLT done9
 	CMPL amxTile_tail(DI), $0
-	JEQ next7
+	JEQ next8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next7:
+next8:
 	JMP panel1
-done8:
+done9:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested10
-rest9:
+	JZ rested11
+rest10:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -15863,8 +21150,8 @@ rest9:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest9
-rested10:
+	JNZ rest10
+rested11:
 	VZEROUPPER
 	RET
 
@@ -15886,6 +21173,7 @@ panel1:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	MOVQ amxTile_a(DI), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $64, R11
@@ -15964,9 +21252,19 @@ loop2:
 busy3:
 	DECQ CX
 	JNZ loop2
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last4
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop2
+last4:
 	TESTQ BP, BP
-	JZ rested5
-rest4:
+	JZ rested6
+rest5:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -15987,10 +21285,10 @@ rest4:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest4
-rested5:
+	JNZ rest5
+rested6:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole6
+	JEQ whole7
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -16001,7 +21299,7 @@ rested5:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T1
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x69; BYTE $0x5e; BYTE $0xc1 // TDPBUSD T2, T1, T0
-whole6:
+whole7:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -16015,19 +21313,19 @@ whole6:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done8
+	JLT done9
 	CMPL amxTile_tail(DI), $0
-	JEQ next7
+	JEQ next8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next7:
+next8:
 	JMP panel1
-done8:
+done9:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested10
-rest9:
+	JZ rested11
+rest10:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -16048,7 +21346,7 @@ rest9:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest9
-rested10:
+	JNZ rest10
+rested11:
 	VZEROUPPER
 	RET

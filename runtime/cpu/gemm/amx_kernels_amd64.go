@@ -26,12 +26,24 @@ func (t *amxTile) call(k amxKernel) {
 		bf16T2x2p1siluH(t)
 	case amx2x2p1 | amxSilu | amxHalf | amxGated:
 		bf16T2x2p1siluHG(t)
+	case amx2x2p1 | amxResidual:
+		bf16T2x2p1R(t)
+	case amx2x2p1 | amxSilu | amxResidual:
+		bf16T2x2p1siluR(t)
+	case amx2x2p1 | amxHardSwish | amxResidual:
+		bf16T2x2p1hardswishR(t)
 	case amx2x1p1:
 		bf16T2x1p1(t)
 	case amx2x1p1 | amxHalf:
 		bf16T2x1p1H(t)
 	case amx2x1p1 | amxHalf | amxGated:
 		bf16T2x1p1HG(t)
+	case amx2x1p1 | amxResidual:
+		bf16T2x1p1R(t)
+	case amx2x1p1 | amxSilu | amxResidual:
+		bf16T2x1p1siluR(t)
+	case amx2x1p1 | amxHardSwish | amxResidual:
+		bf16T2x1p1hardswishR(t)
 	case amx1x2p2:
 		bf16T1x2p2(t)
 	case amx1x2p2 | amxHalf:
@@ -50,6 +62,12 @@ func (t *amxTile) call(k amxKernel) {
 		bf16T1x2p2siluH(t)
 	case amx1x2p2 | amxSilu | amxHalf | amxGated:
 		bf16T1x2p2siluHG(t)
+	case amx1x2p2 | amxResidual:
+		bf16T1x2p2R(t)
+	case amx1x2p2 | amxSilu | amxResidual:
+		bf16T1x2p2siluR(t)
+	case amx1x2p2 | amxHardSwish | amxResidual:
+		bf16T1x2p2hardswishR(t)
 	case amx1x2p1:
 		bf16T1x2p1(t)
 	case amx1x2p1 | amxHalf:
@@ -68,12 +86,24 @@ func (t *amxTile) call(k amxKernel) {
 		bf16T1x2p1siluH(t)
 	case amx1x2p1 | amxSilu | amxHalf | amxGated:
 		bf16T1x2p1siluHG(t)
+	case amx1x2p1 | amxResidual:
+		bf16T1x2p1R(t)
+	case amx1x2p1 | amxSilu | amxResidual:
+		bf16T1x2p1siluR(t)
+	case amx1x2p1 | amxHardSwish | amxResidual:
+		bf16T1x2p1hardswishR(t)
 	case amx1x1p1:
 		bf16T1x1p1(t)
 	case amx1x1p1 | amxHalf:
 		bf16T1x1p1H(t)
 	case amx1x1p1 | amxHalf | amxGated:
 		bf16T1x1p1HG(t)
+	case amx1x1p1 | amxResidual:
+		bf16T1x1p1R(t)
+	case amx1x1p1 | amxSilu | amxResidual:
+		bf16T1x1p1siluR(t)
+	case amx1x1p1 | amxHardSwish | amxResidual:
+		bf16T1x1p1hardswishR(t)
 	case amx2x2p1 | amxInt8:
 		i8T2x2p1(t)
 	case amx2x2p1 | amxInt8 | amxGelu:
@@ -129,6 +159,15 @@ func bf16T2x2p1siluH(t *amxTile)
 func bf16T2x2p1siluHG(t *amxTile)
 
 //go:noescape
+func bf16T2x2p1R(t *amxTile)
+
+//go:noescape
+func bf16T2x2p1siluR(t *amxTile)
+
+//go:noescape
+func bf16T2x2p1hardswishR(t *amxTile)
+
+//go:noescape
 func bf16T2x1p1(t *amxTile)
 
 //go:noescape
@@ -136,6 +175,15 @@ func bf16T2x1p1H(t *amxTile)
 
 //go:noescape
 func bf16T2x1p1HG(t *amxTile)
+
+//go:noescape
+func bf16T2x1p1R(t *amxTile)
+
+//go:noescape
+func bf16T2x1p1siluR(t *amxTile)
+
+//go:noescape
+func bf16T2x1p1hardswishR(t *amxTile)
 
 //go:noescape
 func bf16T1x2p2(t *amxTile)
@@ -165,6 +213,15 @@ func bf16T1x2p2siluH(t *amxTile)
 func bf16T1x2p2siluHG(t *amxTile)
 
 //go:noescape
+func bf16T1x2p2R(t *amxTile)
+
+//go:noescape
+func bf16T1x2p2siluR(t *amxTile)
+
+//go:noescape
+func bf16T1x2p2hardswishR(t *amxTile)
+
+//go:noescape
 func bf16T1x2p1(t *amxTile)
 
 //go:noescape
@@ -192,6 +249,15 @@ func bf16T1x2p1siluH(t *amxTile)
 func bf16T1x2p1siluHG(t *amxTile)
 
 //go:noescape
+func bf16T1x2p1R(t *amxTile)
+
+//go:noescape
+func bf16T1x2p1siluR(t *amxTile)
+
+//go:noescape
+func bf16T1x2p1hardswishR(t *amxTile)
+
+//go:noescape
 func bf16T1x1p1(t *amxTile)
 
 //go:noescape
@@ -199,6 +265,15 @@ func bf16T1x1p1H(t *amxTile)
 
 //go:noescape
 func bf16T1x1p1HG(t *amxTile)
+
+//go:noescape
+func bf16T1x1p1R(t *amxTile)
+
+//go:noescape
+func bf16T1x1p1siluR(t *amxTile)
+
+//go:noescape
+func bf16T1x1p1hardswishR(t *amxTile)
 
 //go:noescape
 func i8T2x2p1(t *amxTile)

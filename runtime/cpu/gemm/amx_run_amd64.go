@@ -77,17 +77,23 @@ func (k *Kernels) columns(t *amxTile, c *amxChunk, row, rows, n0, n1, ct int) {
 			t.bias = t.zeros(n1 - n0)
 		}
 	}
-	t.lo = float32(math.Inf(-1))
-	if c.Act == act.Relu {
+	t.lo, t.hi = float32(math.Inf(-1)), float32(math.Inf(1))
+	e, fused := c.fused(ct)
+	if c.Act == act.Relu && (fused || c.bounded()) {
 		t.lo = 0
 	}
-	e, fused := c.fused(ct)
 	fused = fused && (e&amxHalf == 0 || t.flags&accumulate == 0 || t.flags&amxDirect != 0)
 	if fused {
 		end |= e
 	}
 	if t.flags&amxDirect != 0 && t.lo != 0 {
 		t.flags |= amxStore
+	}
+	if fused && c.Act == act.Relu6 {
+		t.lo, t.hi = 0, 6
+	}
+	if end&amxResidual != 0 {
+		t.residual(c, row, rows, n0, n1)
 	}
 	if end&amxHalf != 0 {
 		t.into(c, row, rows, n0, n1)
@@ -109,10 +115,20 @@ func (b *Block) fused(ct int) (end amxKernel, all bool) {
 		end = amxGelu
 	case act.Silu:
 		end = amxSilu
+	case act.Relu6:
+		end = amxResidual
+	case act.HardSwish:
+		end = amxResidual | amxHardSwish
 	default:
 		return 0, false
 	}
-	if end != 0 && ct == 1 {
+	if b.Residual.Data != nil {
+		end |= amxResidual
+	}
+	if end&amxResidual != 0 && (b.B.Precision == layout.I8 || b.Gates != nil || b.Into.data != nil || end&amxGelu != 0) {
+		return 0, false
+	}
+	if end&(amxGelu|amxSilu) != 0 && ct == 1 && end&amxResidual == 0 {
 		return 0, false
 	}
 	if b.Into.data != nil {
@@ -139,10 +155,21 @@ func (t *amxTile) zeros(n int) unsafe.Pointer {
 func (t *amxTile) result(c *amxChunk, row, rows, n0, n1 int) {
 	n0, n1 = n0-c.N0, n1-c.N0
 	for i := range rows {
-		at := c.C.At(row + i)
-		t.c[i] = unsafe.Pointer(&c.C.Data[at+n0 : at+n1][0])
+		t.c[i] = unsafe.Pointer(&c.row(row + i)[n0:n1][0])
 	}
 	t.start = t.c[0]
+}
+
+// residual points t at columns n0 to n1 of rows of the residual, or at zeros for none.
+func (t *amxTile) residual(c *amxChunk, row, rows, n0, n1 int) {
+	zeros := t.zeros(n1 - n0)
+	n0, n1 = n0-c.N0, n1-c.N0
+	for i := range rows {
+		t.r[i] = zeros
+		if at := c.Residual.At(row + i); at >= 0 && c.Residual.Data != nil {
+			t.r[i] = unsafe.Pointer(&c.Residual.Data[at+n0 : at+n1][0])
+		}
+	}
 }
 
 // into points t at columns n0 to n1 of rows of the operand that takes the results, and at
@@ -166,20 +193,36 @@ func (t *amxTile) into(c *amxChunk, row, rows, n0, n1 int) {
 func (t *amxTile) operand(c *amxChunk, row, rows int) {
 	t.rows, t.cs = uintptr(rows), uintptr(4*c.C.Stride)
 	o, steps := &c.A, c.s1-c.s0
-	if o.index == nil {
-		first := row * o.words
-		_ = o.data[first+(rows-1)*o.words+steps-1]
-		t.a, t.as = unsafe.Pointer(&o.data[first]), uintptr(4*o.words)
+	reach := steps // of a row, in words
+	t.spans = 0
+	if len(o.spans) > 0 {
+		run := layout.BF16.Steps(o.run)
+		reach = o.spans[len(o.spans)-1] + min(run, steps)
+		t.jump = t.jump[:0]
+		for i, at := range o.spans[1:] {
+			t.jump = append(t.jump, int64(4*(at-o.spans[i]-run)))
+		}
+		t.spans, t.jumps = uintptr(len(t.jump)), unsafe.Pointer(unsafe.SliceData(t.jump))
+	}
+	// Rows that follow each other are read where they are.
+	at := func(first, n int) unsafe.Pointer {
+		if o.index != nil {
+			first = int(o.index[first])
+		}
+		from := first * o.words
+		_ = o.data[from+(n-1)*o.words+reach-1]
+		return unsafe.Pointer(&o.data[from:][0])
+	}
+	lower := min(rows, 16)
+	if o.index == nil || follow(o.index[row:row+lower]) && follow(o.index[row+lower:row+rows]) {
+		t.a, t.as = at(row, lower), uintptr(4*o.words)
+		if rows > 16 {
+			t.a1 = at(row+16, rows-16)
+		}
 	} else {
-		words := amxWords(steps)
-		if need := amxRows * words; len(t.gather) < need {
-			t.gather = make([]uint32, need)
-		}
-		for i := range rows {
-			from := int(o.index[row+i]) * o.words
-			copy(t.gather[i*words:(i+1)*words], o.data[from:from+steps])
-		}
+		words := t.copyRows(o, row, rows, steps)
 		t.a, t.as = unsafe.Pointer(&t.gather[0]), uintptr(4*words)
+		t.a1 = unsafe.Pointer(&t.gather[16*words])
 	}
 	if o.scale == nil {
 		return
@@ -193,6 +236,36 @@ func (t *amxTile) operand(c *amxChunk, row, rows int) {
 	}
 }
 
+// follow reports whether each row of a list comes after the one before.
+func follow(index []int32) bool {
+	for i, r := range index {
+		if r != index[0]+int32(i) {
+			return false
+		}
+	}
+	return true
+}
+
+// copyRows gathers the rows that the operand's list picks, words apart.
+func (t *amxTile) copyRows(o *Operand, row, rows, steps int) (words int) {
+	words = amxWords(steps)
+	if need := amxRows * words; len(t.gather) < need {
+		t.gather = make([]uint32, need)
+	}
+	spans, run := o.spans, layout.BF16.Steps(o.run)
+	if spans == nil {
+		spans, run = []int{0}, steps
+	}
+	for i := range rows {
+		dst, from := t.gather[i*words:(i+1)*words], int(o.index[row+i])*o.words
+		for s, at := range spans {
+			copy(dst[s*run:min((s+1)*run, steps)], o.data[from+at:])
+		}
+	}
+	t.spans = 0
+	return words
+}
+
 // amxWords is the distance in words of rows of that many steps: whole cache lines, and
 // an odd number of them, so that the rows of a tile lie in different sets of L1.
 func amxWords(steps int) int { return ((steps+amxKTile-1)/amxKTile | 1) * amxKTile }
@@ -201,6 +274,7 @@ func amxWords(steps int) int { return ((steps+amxKTile-1)/amxKTile | 1) * amxKTi
 // says.
 func (t *amxTile) run(rows, ct, panels, steps int, end amxKernel) {
 	rt := (rows + 15) / 16
+	steps /= int(t.spans) + 1 // each as long as the others
 	group := 1
 	if rt == 1 && ct == 2 && panels > 1 {
 		group = 2

@@ -135,6 +135,7 @@ func (k *tileKernel) emit(f *asmgen.File) {
 	}
 	fn.I("DECQ %s", amxK)
 	fn.I("JNZ %s", loop)
+	k.nextSpan(loop)
 	if !k.plain() {
 		k.rest(false)
 	}
@@ -229,10 +230,9 @@ func (k *tileKernel) operands() {
 	fn.I("MOVQ amxTile_a(DI), %s", amxA)
 	fn.I("MOVQ amxTile_as(DI), %s", amxAS)
 	if k.rt == 2 {
-		fn.I("MOVQ %s, %s", amxAS, amxA1)
-		fn.I("SHLQ $4, %s", amxA1)
-		fn.I("ADDQ %s, %s", amxA, amxA1)
+		fn.I("MOVQ amxTile_a1(DI), %s", amxA1)
 	}
+	fn.I("MOVQ $0, amxTile_span(DI)")
 	fn.I("MOVQ amxTile_b(DI), %s", amxB)
 	fn.I("ADDQ amxTile_boff(DI), %s", amxB)
 	if k.p == 2 {
@@ -276,6 +276,25 @@ func (k *tileKernel) advance() {
 	if k.p == 2 {
 		k.fn.I("ADDQ $%d, %s", 16*64*k.ct, amxB2)
 	}
+}
+
+// nextSpan goes on to the next stretch of the rows of A, or falls through after the last.
+func (k *tileKernel) nextSpan(loop string) {
+	fn := k.fn
+	last := fn.Label("last")
+	fn.I("MOVQ amxTile_span(DI), BX")
+	fn.I("CMPQ BX, amxTile_spans(DI)")
+	fn.I("JEQ %s", last)
+	fn.I("INCQ amxTile_span(DI)")
+	fn.I("MOVQ amxTile_jumps(DI), R15")
+	fn.I("MOVQ (R15)(BX*8), BX")
+	fn.I("ADDQ BX, %s", amxA)
+	if k.rt == 2 {
+		fn.I("ADDQ BX, %s", amxA1)
+	}
+	fn.I("MOVQ amxTile_k(DI), %s", amxK)
+	fn.I("JMP %s", loop)
+	fn.Mark(last)
 }
 
 // tail multiplies what is left of k with tiles of their own shape; as changing shapes
@@ -399,6 +418,15 @@ func (k *tileKernel) row(masked bool) {
 		fn.I("VMOVUPS %d(AX), Z0", 64*c)
 		if k.int8 {
 			k.dequantise(c, z, load)
+		}
+		if k.res {
+			fn.I("MOVQ amxTile_r(DI)(%s*8), R15", amxRow)
+			if masked {
+				fn.I("VMOVUPS.Z %d(R15)(%s*1)%s, Z1", 64*c, amxPrev, load)
+				fn.I("VADDPS Z1, Z0, Z0")
+			} else {
+				fn.I("VADDPS %d(R15)(%s*1), Z0, Z0", 64*c, amxPrev)
+			}
 		}
 		k.activate(fn)
 		if k.gated {
