@@ -29,7 +29,8 @@ func (p panels) Pack(t *tensor.Tensor) (*tensor.Tensor, error) {
 }
 
 // convPanels packs the weights [M, C/groups, kernel...] of a convolution with channels
-// last: of each group a matrix [taps*C/groups, M/groups] in panels.
+// last: of each group a matrix [taps*C/groups, M/groups] in panels, with zeros as rows up to
+// [layout.Precision.ConvRows].
 type convPanels struct {
 	precision layout.Precision
 	groups    int
@@ -50,10 +51,11 @@ func (p convPanels) Pack(t *tensor.Tensor) (*tensor.Tensor, error) {
 		return nil, fmt.Errorf("weights %s of a convolution of %d groups", t, p.groups)
 	}
 	mg, c, taps := shape[0]/p.groups, shape[1], tensor.NumElems(shape[2:])
-	rows := tensor.New(tensor.F32, p.groups, taps*c, mg)
+	depth := p.precision.ConvRows(taps * c)
+	rows := tensor.New(tensor.F32, p.groups, depth, mg)
 	out, in := tensor.Data[float32](rows), tensor.Data[float32](t)
 	for m := range shape[0] {
-		to := m/mg*taps*c*mg + m%mg
+		to := m/mg*depth*mg + m%mg
 		for i := range c {
 			for tap := range taps {
 				out[to+(tap*c+i)*mg] = in[(m*c+i)*taps+tap]

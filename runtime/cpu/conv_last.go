@@ -54,7 +54,7 @@ func bindConvLast(b *Binding) (Bound, error) {
 	}
 	depth := tensor.NumElems(shapeOf(b.Ins[1])[1:])
 	v := conv.NewLast(b.Device.conv, p, l.n, l.c, l.m, l.groups, l.axes, l.act)
-	if v.W, err = layout.Unstack(p, b.Consts[1].Bytes(), l.groups, depth, l.m/l.groups); err != nil {
+	if v.W, err = layout.Unstack(p, b.Consts[1].Bytes(), l.groups, p.ConvRows(depth), l.m/l.groups); err != nil {
 		return Bound{}, err
 	}
 	r := b.runner(v.Work() / 4) // 10 us: a dispatch takes 1 to 5

@@ -22,7 +22,7 @@ import (
 // at a time.
 type Last struct {
 	X, Y           []float32        // [N, in..., C], [N, out..., M]; must not overlap
-	W              []*layout.Matrix // of each group: [taps*C/groups, M/groups], taps outermost
+	W              []*layout.Matrix // of each group: [taps*C/groups, M/groups], taps outermost; see layout.Precision.ConvRows
 	Bias, Residual []float32        // [M], [N, out..., M], or nil
 
 	kernels   *Kernels
@@ -220,7 +220,7 @@ func (v *Last) plan(workers int) {
 	v.perBuf = v.perStrip
 	switch {
 	case v.gathered && v.bf16:
-		v.perBuf += (v.kernels.gemm.OperandLen(layout.BF16, pixels, v.depth()) + 15) &^ 15
+		v.perBuf += (v.kernels.gemm.OperandLen(layout.BF16, pixels, layout.BF16.ConvRows(v.depth())) + 15) &^ 15
 	case v.gathered:
 		v.perBuf += (pixels*v.depth() + 15) &^ 15
 	case v.bf16:

@@ -22,8 +22,9 @@ type rounded struct {
 	phases []int // of the vertical stride that some tap reads
 	slots  int   // rows of a phase
 	step   int   // words from a window to the next
+	fill   int   // words of zeros behind a pixel
 	spans  []int // of a window, in words
-	run    int   // elements of a span
+	run    int   // elements of a span, zeros behind a pixel included
 	words  int   // of a strip with all of its images
 	full   rowList
 	last   rowList // of the last strip, or of the last images
@@ -46,14 +47,11 @@ func (v *Last) rounds() (yes, inPlace bool) {
 	if v.precision != layout.BF16 || !v.kernels.gemm.Native(v.precision) {
 		return false, false
 	}
-	cg, taps := v.c/v.groups, v.depth()/max(1, v.c/v.groups)
-	if v.groups > 1 && cg%2 != 0 {
-		return true, false
-	}
-	if taps == 1 {
+	taps := v.axes[0].Kernel * v.axes[1].Kernel * v.axes[2].Kernel
+	if taps == 1 && v.groups == 1 {
 		return true, true
 	}
-	return true, v.c%2 == 0 && v.stretch%32 == 0
+	return true, v.c%2 == 0 && v.stretch%layout.ConvTile == 0
 }
 
 // layOutRounded fills in v.round for the planned strip and returns the words it takes.
@@ -62,7 +60,9 @@ func (v *Last) layOutRounded() int {
 	single := w.Kernel == 1
 	*r = rounded{pixel: v.c / 2, run: v.stretch, spans: r.spans[:0], phases: r.phases[:0], full: r.full, last: r.last}
 	if !v.joined() || single {
-		r.pixel = v.kernels.gemm.OperandLen(layout.BF16, 1, v.c)
+		r.run = layout.BF16.ConvRows(r.run)
+		r.fill = layout.BF16.Steps(r.run) - layout.BF16.Steps(v.stretch)
+		r.pixel = v.kernels.gemm.OperandLen(layout.BF16, 1, max(v.c, r.run))
 	}
 	outs := [3]int{a[0].Out, a[1].Out, a[2].Out}
 	outs[v.cut] = v.rows
@@ -196,6 +196,9 @@ func (v *Last) roundStrip(dst, src []float32, r0 int) {
 					v.kernels.gemm.RoundBF16(out[lo*r.pixel:], 0, in, 0, 1, pixels*v.c)
 				} else {
 					v.kernels.gemm.RoundBF16(out[lo*r.pixel:], r.pixel, in, r.each*v.c, pixels, v.c)
+					for i := lo; i < hi && r.fill > 0; i++ {
+						clear(out[i*r.pixel+(v.c+1)/2:][:r.fill])
+					}
 				}
 				clear(out[hi*r.pixel:])
 			}
@@ -210,14 +213,14 @@ func (t *lastTask) roundedGroup(g, n0, n1 int) {
 	r, mg, cg := &v.round, v.m/v.groups, v.c/v.groups
 	b := t.mul
 	*b = gemm.Block{
-		M: t.pixels, B: v.W[g], N0: n0, N1: n1, K1: v.depth(), Act: v.act,
+		M: t.pixels, B: v.W[g], N0: n0, N1: n1, K1: v.W[g].K, Act: v.act,
 		C: gemm.Rows{Data: t.y[g*mg+n0:], Stride: v.m}, Spare: t.rest,
 	}
 	if v.Bias != nil {
 		b.Bias = v.Bias[g*mg : (g+1)*mg]
 	}
 	if v.gathered {
-		b.A = k.Place(layout.BF16, gemm.Rows{}, t.pixels, v.depth(), t.rest)
+		b.A = k.Place(layout.BF16, gemm.Rows{}, t.pixels, b.K1, t.rest)
 		data, words := b.A.Halves()
 		t.roundSideBySide(t.x[g*cg:], data, words)
 	} else {
@@ -246,6 +249,6 @@ func (t *lastTask) roundSideBySide(x []float32, dst []uint32, words int) {
 		run = min(v.rows, t.pixels)
 	}
 	for p := 0; p < t.pixels; p += run {
-		v.kernels.roundGather(dst[p*words:], words, x[int(v.index[p])*v.c:], v.at, v.stretch, min(run, t.pixels-p), v.axes[2].Stride*v.c)
+		v.kernels.roundGather(dst[p*words:], words, x[int(v.index[p])*v.c:], v.at, v.stretch, min(run, t.pixels-p), v.axes[2].Stride*v.c, t.mul.K1-v.depth())
 	}
 }

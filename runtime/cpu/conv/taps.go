@@ -57,10 +57,11 @@ func (k *Kernels) gather(y []float32, stride int, x []float32, off []int, channe
 }
 
 // roundGather rounds n floats from each of x[off[t]:] to bf16, side by side, and the same
-// from step floats on to rows of dst that are words apart, pixels times in all. A row of
-// an odd number of elements ends in one more, zero.
-func (k *Kernels) roundGather(dst []uint32, words int, x []float32, off []int, n, pixels, step int) {
-	if k.roundVector(dst, words, x, off, n, pixels, step) {
+// from step floats on to rows of dst that are words apart, pixels times in all. A row
+// ends in zeros, fewer than 32, up to a whole word.
+func (k *Kernels) roundGather(dst []uint32, words int, x []float32, off []int, n, pixels, step, zeros int) {
+	zeros += (n*len(off) + zeros) % 2
+	if k.roundVector(dst, words, x, off, n, pixels, step, zeros) {
 		return
 	}
 	for p := range pixels {
@@ -75,6 +76,12 @@ func (k *Kernels) roundGather(dst []uint32, words int, x []float32, off []int, n
 				}
 				i++
 			}
+		}
+		for range zeros {
+			if i%2 == 0 {
+				row[i/2] = 0
+			}
+			i++
 		}
 	}
 }

@@ -75,20 +75,19 @@ func (k *Kernels) gatherVector(y []float32, stride int, x []float32, off []int, 
 	return true
 }
 
-func (k *Kernels) roundVector(dst []uint32, words int, x []float32, off []int, n, pixels, step int) bool {
+func (k *Kernels) roundVector(dst []uint32, words int, x []float32, off []int, n, pixels, step, zeros int) bool {
 	if !k.gemm.Features().BF16 || pixels == 0 || n == 0 {
 		return false
 	}
-	elems := n * len(off)
-	_ = dst[(pixels-1)*words+(elems+1)/2-1]
+	_ = dst[(pixels-1)*words+(n*len(off)+zeros)/2-1]
 	reach(x, off, n)
 	reach(x[(pixels-1)*step:], off, n)
-	roundGatherZ(&dst[0], 4*words, &x[0], 4*step, &off[0], len(off), n, pixels, elems%2)
+	roundGatherZ(&dst[0], 4*words, &x[0], 4*step, &off[0], len(off), n, pixels, zeros)
 	return true
 }
 
 //go:noescape
-func roundGatherZ(y *uint32, stride int, x *float32, step int, off *int, taps, n, pixels, odd int)
+func roundGatherZ(y *uint32, stride int, x *float32, step int, off *int, taps, n, pixels, zeros int)
 
 func (k *Kernels) splitVector(a, b, x []float32) int {
 	n := len(a) &^ 7

@@ -4,7 +4,7 @@ import "github.com/seed-c851cfd2/moec/runtime/cpu/asmgen"
 
 // roundGather rounds n floats from each of taps places of x to bf16, side by side; then
 // the same from places step bytes on to a row of y that is stride bytes on, pixels times.
-// A row of an odd number of elements ends in one more, zero.
+// A row ends in zeros, fewer than 32.
 func roundGather(f *asmgen.File) {
 	fn := f.Func("roundGatherZ", 72, "")
 	fn.I("MOVQ y+0(FP), DI")
@@ -21,8 +21,13 @@ func roundGather(f *asmgen.File) {
 	fn.I("SHLL CX, AX")
 	fn.I("DECL AX")
 	fn.I("KMOVW AX, K1")
-	fn.I("XORL AX, AX")
-	pixel, tap, loop, tail, next, whole := fn.Label("pixel"), fn.Label("tap"), fn.Label("loop"), fn.Label("tail"), fn.Label("next"), fn.Label("whole")
+	fn.I("MOVQ zeros+64(FP), CX")
+	fn.I("MOVL $1, AX")
+	fn.I("SHLL CX, AX")
+	fn.I("DECL AX")
+	fn.I("KMOVD AX, K2")
+	fn.I("VPXORD Z2, Z2, Z2")
+	pixel, tap, loop, tail, next := fn.Label("pixel"), fn.Label("tap"), fn.Label("loop"), fn.Label("tail"), fn.Label("next")
 	fn.Mark(pixel)
 	fn.I("MOVQ DI, DX")
 	fn.I("XORQ R14, R14")
@@ -51,10 +56,7 @@ func roundGather(f *asmgen.File) {
 	fn.I("INCQ R14")
 	fn.I("CMPQ R14, R12")
 	fn.I("JLT %s", tap)
-	fn.I("CMPQ odd+64(FP), $0")
-	fn.I("JEQ %s", whole)
-	fn.I("MOVW AX, (DX)")
-	fn.Mark(whole)
+	fn.I("VMOVDQU16 Z2, K2, (DX)")
 	fn.I("ADDQ R9, DI")
 	fn.I("ADDQ R11, SI")
 	fn.I("DECQ R8")
