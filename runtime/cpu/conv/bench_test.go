@@ -76,9 +76,9 @@ func benchLast(b *testing.B, p layout.Precision, in, c, m, kernel, stride int, r
 		if err != nil {
 			b.Fatal(err)
 		}
-		v.X, v.Y, v.W, v.Bias = numbers(in*in*c), make([]float32, v.area*m), []*layout.Matrix{w}, make([]float32, m)
+		v.X.F32, v.Y.F32, v.W, v.Bias = numbers(in*in*c), make([]float32, v.area*m), []*layout.Matrix{w}, make([]float32, m)
 		if residual {
-			v.Residual = numbers(len(v.Y))
+			v.Residual.F32 = numbers(v.area * m)
 		}
 		r := pool.Serial{}
 		scratch := make([]float32, v.Scratch(1)+16)
@@ -105,11 +105,11 @@ func BenchmarkWindows(b *testing.B) {
 		b.Run(fmt.Sprintf("%dx%d_%dx%d_s%d", s.in, s.c, s.kernel, s.kernel, s.stride), func(b *testing.B) {
 			axes := square(s.in, s.kernel, s.stride, s.kernel/2)
 			v := NewWindows(benchKernels(b), Depthwise, 1, s.c, axes, act.Identity)
-			v.X, v.Y = make([]float32, s.in*s.in*s.c), make([]float32, axes[1].Out*axes[2].Out*s.c)
+			v.X.F32, v.Y.F32 = make([]float32, s.in*s.in*s.c), make([]float32, axes[1].Out*axes[2].Out*s.c)
 			v.W, v.Bias = make([]float32, s.kernel*s.kernel*s.c), make([]float32, s.c)
 			v.Prepare(1)
 			for b.Loop() {
-				if err := v.Run(pool.Serial{}); err != nil {
+				if err := v.Run(pool.Serial{}, nil); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -21,9 +21,12 @@ import (
 // Make it with NewLast, set the operands, and Run; it must not be run by two goroutines
 // at a time.
 type Last struct {
-	X, Y           []float32        // [N, in..., C], [N, out..., M]; must not overlap
-	W              []*layout.Matrix // of each group: [taps*C/groups, M/groups], taps outermost; see layout.Precision.ConvRows
-	Bias, Residual []float32        // [M], [N, out..., M], or nil
+	X, Y     Images           // [N, in..., C], [N, out..., M]; must not overlap
+	W        []*layout.Matrix // of each group: [taps*C/groups, M/groups], taps outermost; see layout.Precision.ConvRows
+	Bias     []float32        // [M], or nil
+	Residual Images           // [N, out..., M], or none
+	// Rounded says which of the images are bf16; set it before Scratch.
+	Rounded struct{ X, Y, Residual bool }
 
 	kernels   *Kernels
 	precision layout.Precision // of W: F32 or BF16
@@ -32,7 +35,8 @@ type Last struct {
 	groups    int
 	act       act.Kind
 
-	direct   bool    // there is no padding: pixels are read where they are
+	padded   bool    // some windows reach beyond the image
+	direct   bool    // pixels are read where they are
 	gathered bool    // stretches are put side by side
 	bf16     bool    // and rounded, or read from
 	round    rounded // a strip in bf16
@@ -76,10 +80,10 @@ const (
 // asks for a convolution should not ask for one with far more padding than input. p is
 // the precision of the weights.
 func NewLast(k *Kernels, p layout.Precision, n, c, m, groups int, axes [3]Axis, kind act.Kind) *Last {
-	v := &Last{kernels: k, precision: p, axes: axes, n: n, c: c, m: m, groups: groups, act: kind, direct: true, area: 1}
+	v := &Last{kernels: k, precision: p, axes: axes, n: n, c: c, m: m, groups: groups, act: kind, area: 1}
 	for _, a := range axes {
 		v.area *= a.Out
-		v.direct = v.direct && a.Pad == 0 && a.used() <= a.In
+		v.padded = v.padded || a.Pad != 0 || a.used() > a.In
 	}
 	for v.cut < 2 && axes[v.cut].Out == 1 {
 		v.cut++
@@ -91,7 +95,6 @@ func NewLast(k *Kernels, p layout.Precision, n, c, m, groups int, axes [3]Axis, 
 	v.gathered = v.stretch < shortStretch && v.stretch < v.depth() && !v.tiled() || p == layout.BF16 && v.stretch%2 != 0
 	if bf16, inPlace := v.rounds(); bf16 {
 		v.bf16, v.gathered = true, !inPlace
-		v.direct = v.direct && v.gathered
 	}
 	return v
 }
@@ -156,6 +159,10 @@ func (v *Last) cutSpans() {
 
 // plan cuts the work for a number of workers.
 func (v *Last) plan(workers int) {
+	v.direct = !v.padded && !v.Rounded.X
+	if v.bf16 && !v.gathered {
+		v.direct = v.readsImage()
+	}
 	a, inner := v.axes[v.cut], v.inner()
 	pixels := 1 // of input per row of a strip
 	for _, b := range v.axes[v.cut+1:] {
@@ -211,13 +218,14 @@ func (v *Last) plan(workers int) {
 		}
 	}
 	pixels = v.images * v.rows * inner
+	v.perStrip = 0
 	switch {
 	case v.bf16 && !v.gathered:
 		v.perStrip = v.layOutRounded()
 	case !v.direct:
 		v.perStrip = (v.images*v.size[0]*v.size[1]*v.size[2]*v.c + 15) &^ 15
 	}
-	v.perBuf = v.perStrip
+	v.perBuf = v.perStrip + 2*v.perImage()
 	switch {
 	case v.gathered && v.bf16:
 		v.perBuf += (v.kernels.gemm.OperandLen(layout.BF16, pixels, layout.BF16.ConvRows(v.depth())) + 15) &^ 15
@@ -310,19 +318,34 @@ func (v *Last) Do(i, worker int) {
 		for _, b := range v.axes[v.cut+1:] {
 			rest *= b.In
 		}
-		x = v.X[img*in+r0*a.Stride*rest*v.c : (img+images)*in]
+		from, to := img*in+r0*a.Stride*rest*v.c, (img+images)*in
+		if v.Rounded.X {
+			x = words(v.X.BF16[from:to])
+		} else {
+			x = v.X.F32[from:to]
+		}
 	} else {
 		x = buf[:v.perStrip]
 		if v.strip[worker] != i { // else a task of other channels has left it
-			v.fill(x, v.X[img*in:(img+images)*in], r0, images)
+			v.fill(x, img*in, r0, images)
 			v.strip[worker] = i
 		}
 		buf = buf[v.perStrip:]
 	}
-	at := (img*v.area + r0*inner) * v.m
-	t := lastTask{v: v, x: x, y: v.Y[at : at+pixels*v.m], pixels: pixels, rest: buf, zero: v.zero[:], mul: &v.muls[worker]}
-	if v.Residual != nil {
-		t.residual = v.Residual[at : at+pixels*v.m]
+	at, size := (img*v.area+r0*inner)*v.m, pixels*v.m
+	t := lastTask{v: v, x: x, pixels: pixels, rest: buf[2*v.perImage():], zero: v.zero[:], mul: &v.muls[worker]}
+	if v.Rounded.Y {
+		t.y = buf[:size]
+	} else {
+		t.y = v.Y.F32[at : at+size]
+	}
+	switch {
+	case v.Residual.none():
+	case v.Rounded.Residual:
+		t.residual = buf[v.perImage():][:size]
+		t.eachRow(part, func(lo, n int) { v.Residual.load(v.kernels.gemm, t.residual[lo:lo+n], at+lo) })
+	default:
+		t.residual = v.Residual.F32[at : at+size]
 	}
 	mg := v.m / v.groups
 	per := (mg + layout.NR - 1) / layout.NR
@@ -334,27 +357,40 @@ func (v *Last) Do(i, worker int) {
 		u0 = end
 	}
 	t.finish(part)
+	if v.Rounded.Y {
+		c0, c1 := v.columns(part)
+		v.Y.store(v.kernels.gemm, at+c0, t.y[c0:], v.m, pixels, c1-c0)
+	}
 }
 
-// fill makes the strip from output r0 on, of some images.
-func (v *Last) fill(strip, x []float32, r0, images int) {
-	from, to := len(x)/images, v.size[0]*v.size[1]*v.size[2]*v.c
+// perImage is the room in f32 for the outputs of a task that are kept in bf16.
+func (v *Last) perImage() int {
+	if !v.Rounded.Y && !v.Rounded.Residual {
+		return 0
+	}
+	return (v.images*v.rows*v.inner()*v.m + 15) &^ 15
+}
+
+// fill makes the strip from output r0 on, of some images; element at is their first.
+func (v *Last) fill(strip []float32, at, r0, images int) {
+	from, to := v.axes[0].In*v.axes[1].In*v.axes[2].In*v.c, v.size[0]*v.size[1]*v.size[2]*v.c
 	if v.bf16 && !v.gathered {
 		to = v.round.words / v.images
 		clear(strip[images*to:])
 	}
 	for i := range images {
-		dst, src := strip[i*to:(i+1)*to], x[i*from:(i+1)*from]
+		dst := strip[i*to : (i+1)*to]
 		if v.bf16 && !v.gathered {
-			v.roundStrip(dst, src, r0)
+			v.roundStrip(dst, at+i*from, r0)
 		} else {
-			v.pad(dst, src, r0)
+			v.pad(dst, at+i*from, r0)
 		}
 	}
 }
 
-// pad copies what a strip from output r0 on reads of an image, with zeros around it.
-func (v *Last) pad(dst, src []float32, r0 int) {
+// pad copies what a strip from output r0 on reads of the image at element from, with zeros
+// around it.
+func (v *Last) pad(dst []float32, from, r0 int) {
 	a := v.axes
 	var first [3]int // element of the image at the strip's start
 	for i := range a {
@@ -373,7 +409,7 @@ func (v *Last) pad(dst, src []float32, r0 int) {
 				continue
 			}
 			clear(out[:lo*v.c])
-			copy(out[lo*v.c:hi*v.c], src[((id*a[1].In+ih)*a[2].In+first[2]+lo)*v.c:])
+			v.X.load(v.kernels.gemm, out[lo*v.c:hi*v.c], from+((id*a[1].In+ih)*a[2].In+first[2]+lo)*v.c)
 			clear(out[hi*v.c:])
 		}
 	}

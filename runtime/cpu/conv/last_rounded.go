@@ -64,6 +64,9 @@ func (v *Last) layOutRounded() int {
 		r.fill = layout.BF16.Steps(r.run) - layout.BF16.Steps(v.stretch)
 		r.pixel = v.kernels.gemm.OperandLen(layout.BF16, 1, max(v.c, r.run))
 	}
+	if v.direct {
+		r.pixel = v.c / 2
+	}
 	outs := [3]int{a[0].Out, a[1].Out, a[2].Out}
 	outs[v.cut] = v.rows
 	switch stride := w.Stride; {
@@ -112,6 +115,9 @@ func (v *Last) layOutRounded() int {
 		images = v.n - (v.n-1)/v.images*v.images
 	}
 	r.last.list(v, images, v.axes[v.cut].Out-(v.strips-1)*v.rows, slice)
+	if v.direct {
+		return 0
+	}
 	// The last window may end in padding that no row follows.
 	return (r.words + r.shared*r.pixel + 15) &^ 15
 }
@@ -163,9 +169,9 @@ func (v *Last) outs(i int) int {
 	return v.axes[i].Out
 }
 
-// roundStrip copies what a strip from output r0 on reads of an image to dst, in bf16, with
-// zeros around it.
-func (v *Last) roundStrip(dst, src []float32, r0 int) {
+// roundStrip copies what a strip from output r0 on reads of the image at element from to
+// dst, in bf16, with zeros around it.
+func (v *Last) roundStrip(dst []float32, from, r0 int) {
 	r, a := &v.round, v.axes
 	var first [3]int // element of the image at the strip's start
 	for i := range a {
@@ -191,19 +197,45 @@ func (v *Last) roundStrip(dst, src []float32, r0 int) {
 					continue
 				}
 				clear(out[:lo*r.pixel])
-				in := src[((id*a[1].In+ih)*a[2].In+x0)*v.c:]
-				if pixels := hi - lo; r.each == 1 && 2*r.pixel == v.c {
-					v.kernels.gemm.RoundBF16(out[lo*r.pixel:], 0, in, 0, 1, pixels*v.c)
-				} else {
-					v.kernels.gemm.RoundBF16(out[lo*r.pixel:], r.pixel, in, r.each*v.c, pixels, v.c)
-					for i := lo; i < hi && r.fill > 0; i++ {
-						clear(out[i*r.pixel+(v.c+1)/2:][:r.fill])
-					}
-				}
+				v.roundPixels(out[lo*r.pixel:hi*r.pixel], from+((id*a[1].In+ih)*a[2].In+x0)*v.c)
 				clear(out[hi*r.pixel:])
 			}
 		}
 	}
+}
+
+// roundPixels copies pixels from element from on.
+func (v *Last) roundPixels(out []float32, from int) {
+	r := &v.round
+	pixels, dense := len(out)/r.pixel, r.each == 1 && 2*r.pixel == v.c
+	switch {
+	case v.Rounded.X && dense:
+		copy(halves(out), v.X.BF16[from:])
+	case v.Rounded.X:
+		for i := range pixels {
+			to := halves(out[i*r.pixel : (i+1)*r.pixel])
+			n := copy(to[:v.c], v.X.BF16[from+i*r.each*v.c:])
+			clear(to[n : n+n%2])
+		}
+	case dense:
+		v.kernels.gemm.RoundBF16(out, 0, v.X.F32[from:], 0, 1, pixels*v.c)
+	default:
+		v.kernels.gemm.RoundBF16(out, r.pixel, v.X.F32[from:], r.each*v.c, pixels, v.c)
+	}
+	for i := 0; i < pixels && r.fill > 0; i++ {
+		clear(out[i*r.pixel+(v.c+1)/2:][:r.fill])
+	}
+}
+
+// readsImage reports whether the windows are pixels of an image in bf16 as they lie: one
+// tap each, of channels that fill their tile loads.
+func (v *Last) readsImage() bool {
+	for _, a := range v.axes {
+		if a.Kernel != 1 || a.Stride != 1 {
+			return false
+		}
+	}
+	return v.Rounded.X && !v.padded && v.groups == 1 && v.c%layout.ConvTile == 0
 }
 
 // roundedGroup makes columns n0 to n1 of the channels out of group g from windows in

@@ -31,7 +31,7 @@ func (t *lastTask) group(g, n0, n1 int) {
 		b.Bias = v.Bias[g*mg : (g+1)*mg]
 	}
 	end := act.Identity
-	if v.act == act.Relu && v.Residual == nil {
+	if v.act == act.Relu && t.residual == nil {
 		end = act.Relu
 	}
 	x := t.x[g*(v.c/v.groups):]
@@ -154,22 +154,34 @@ func (t *lastTask) finish(part int) {
 		return
 	}
 	ks := v.kernels.gemm.Act()
+	t.eachRow(part, func(lo, n int) {
+		y := t.y[lo : lo+n]
+		if residual != nil {
+			ks.Add(y, residual[lo:lo+n])
+		}
+		ks.Apply(kind, y, 1)
+	})
+}
+
+// columns are the channels out of a part.
+func (v *Last) columns(part int) (c0, c1 int) {
 	mg := v.m / v.groups
 	per := (mg + layout.NR - 1) / layout.NR
 	column := func(u int) int { return u/per*mg + min(mg, u%per*layout.NR) }
-	c0, c1 := column(part*v.groups*per/v.parts), column((part+1)*v.groups*per/v.parts)
-	// Whole rows lie side by side; what stays in L1 is passed over twice.
-	n, step, rows := c1-c0, v.m, t.pixels
-	if n == v.m {
+	return column(part * v.groups * per / v.parts), column((part + 1) * v.groups * per / v.parts)
+}
+
+// eachRow calls f with stretches of the task's outputs that are of a part: rows of them, or
+// as much as stays in L1 where whole rows lie side by side.
+func (t *lastTask) eachRow(part int, f func(lo, n int)) {
+	c0, c1 := t.v.columns(part)
+	n, step, rows, size := c1-c0, t.v.m, t.pixels, t.pixels*t.v.m
+	if n == t.v.m {
 		n, step = 2048, 2048
-		rows = (len(t.y) + n - 1) / n
+		rows = (size + n - 1) / n
 	}
 	for i := range rows {
 		lo := i*step + c0
-		y := t.y[lo:min(lo+n, len(t.y))]
-		if residual != nil {
-			ks.Add(y, residual[lo:lo+len(y)])
-		}
-		ks.Apply(kind, y, 1)
+		f(lo, min(n, size-lo))
 	}
 }
