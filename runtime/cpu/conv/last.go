@@ -333,14 +333,14 @@ func (v *Last) Do(i, worker int) {
 		buf = buf[v.perStrip:]
 	}
 	at, size := (img*v.area+r0*inner)*v.m, pixels*v.m
-	t := lastTask{v: v, x: x, pixels: pixels, rest: buf[2*v.perImage():], zero: v.zero[:], mul: &v.muls[worker]}
+	t := lastTask{v: v, x: x, at: at, pixels: pixels, rest: buf[2*v.perImage():], zero: v.zero[:], mul: &v.muls[worker]}
 	if v.Rounded.Y {
 		t.y = buf[:size]
 	} else {
 		t.y = v.Y.F32[at : at+size]
 	}
 	switch {
-	case v.Residual.none():
+	case v.Residual.none() || v.bf16:
 	case v.Rounded.Residual:
 		t.residual = buf[v.perImage():][:size]
 		t.eachRow(part, func(lo, n int) { v.Residual.load(v.kernels.gemm, t.residual[lo:lo+n], at+lo) })
@@ -355,6 +355,9 @@ func (v *Last) Do(i, worker int) {
 		end := min(u1, (g+1)*per)
 		t.group(g, u0%per*layout.NR, min(mg, (end-g*per)*layout.NR))
 		u0 = end
+	}
+	if v.bf16 {
+		return
 	}
 	t.finish(part)
 	if v.Rounded.Y {

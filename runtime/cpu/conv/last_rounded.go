@@ -266,8 +266,16 @@ func (t *lastTask) roundedGroup(g, n0, n1 int) {
 			b.A = b.A.Pick(l.from)
 		}
 	}
-	if t.residual != nil {
-		b.Residual = gemm.Rows{Data: t.residual[g*mg+n0:], Stride: v.m, Index: b.C.Index}
+	at := g*mg + n0
+	switch {
+	case v.Residual.none():
+	case v.Rounded.Residual:
+		b.HalfResidual = gemm.Windows(words(v.Residual.BF16[t.at+at:]), v.m/2, nil, 0)
+	default:
+		b.Residual = gemm.Rows{Data: v.Residual.F32[t.at+at:], Stride: v.m, Index: b.C.Index}
+	}
+	if v.Rounded.Y {
+		b.Into, b.IntoCol = gemm.Windows(words(v.Y.BF16[t.at:]), v.m/2, nil, 0), at
 	}
 	k.Run(b)
 }

@@ -12,6 +12,7 @@ type lastTask struct {
 	x           []float32 // what the windows read, the first at its start
 	y, residual []float32 // [pixels, M]
 	pixels      int
+	at          int       // of the first output
 	rest        []float32 // memory beside the strip
 	zero        []float32 // two panels' bias where there is none
 	mul         *gemm.Block
@@ -140,9 +141,6 @@ func (t *lastTask) sideBySide(x []float32) {
 // finish adds the residual and applies the activation to a part of the channels.
 func (t *lastTask) finish(part int) {
 	v := t.v
-	if v.bf16 {
-		return // done with each product
-	}
 	kind, residual := v.act, t.residual
 	if v.tiled() {
 		residual = nil

@@ -20,6 +20,7 @@ const (
 const (
 	amxDirect = 2 // rows of C are at one stride and panels whole: load tiles from them
 	amxStore  = 4 // the same, and no bound: store tiles to them
+	amxWiden  = 8 // rows of the residual are bf16
 )
 
 // amxKernel says which kernel: rows of tiles, tiles per panel and panels at a time; then
@@ -65,7 +66,7 @@ type amxTile struct {
 	k       uintptr                 // k tiles of the first shape
 	off     uintptr                 // bytes into rows of C, bias, scale and corr
 	boff    uintptr                 // bytes into B
-	r       [amxRows]unsafe.Pointer // rows of the residual at column off/4, or of minus zeros
+	r       [amxRows]unsafe.Pointer // rows of the residual at column off/4, of f32 or bf16, or of minus zeros
 	rows    uintptr
 	slot    uintptr // bytes into scratch of the panel at hand
 	left    uintptr // rows of the panel before

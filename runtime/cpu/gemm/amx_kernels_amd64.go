@@ -28,10 +28,16 @@ func (t *amxTile) call(k amxKernel) {
 		bf16T2x2p1siluHG(t)
 	case amx2x2p1 | amxResidual:
 		bf16T2x2p1R(t)
+	case amx2x2p1 | amxHalf | amxResidual:
+		bf16T2x2p1HR(t)
 	case amx2x2p1 | amxSilu | amxResidual:
 		bf16T2x2p1siluR(t)
+	case amx2x2p1 | amxSilu | amxHalf | amxResidual:
+		bf16T2x2p1siluHR(t)
 	case amx2x2p1 | amxHardSwish | amxResidual:
 		bf16T2x2p1hardswishR(t)
+	case amx2x2p1 | amxHardSwish | amxHalf | amxResidual:
+		bf16T2x2p1hardswishHR(t)
 	case amx2x1p1:
 		bf16T2x1p1(t)
 	case amx2x1p1 | amxHalf:
@@ -40,10 +46,16 @@ func (t *amxTile) call(k amxKernel) {
 		bf16T2x1p1HG(t)
 	case amx2x1p1 | amxResidual:
 		bf16T2x1p1R(t)
+	case amx2x1p1 | amxHalf | amxResidual:
+		bf16T2x1p1HR(t)
 	case amx2x1p1 | amxSilu | amxResidual:
 		bf16T2x1p1siluR(t)
+	case amx2x1p1 | amxSilu | amxHalf | amxResidual:
+		bf16T2x1p1siluHR(t)
 	case amx2x1p1 | amxHardSwish | amxResidual:
 		bf16T2x1p1hardswishR(t)
+	case amx2x1p1 | amxHardSwish | amxHalf | amxResidual:
+		bf16T2x1p1hardswishHR(t)
 	case amx1x2p2:
 		bf16T1x2p2(t)
 	case amx1x2p2 | amxHalf:
@@ -64,10 +76,16 @@ func (t *amxTile) call(k amxKernel) {
 		bf16T1x2p2siluHG(t)
 	case amx1x2p2 | amxResidual:
 		bf16T1x2p2R(t)
+	case amx1x2p2 | amxHalf | amxResidual:
+		bf16T1x2p2HR(t)
 	case amx1x2p2 | amxSilu | amxResidual:
 		bf16T1x2p2siluR(t)
+	case amx1x2p2 | amxSilu | amxHalf | amxResidual:
+		bf16T1x2p2siluHR(t)
 	case amx1x2p2 | amxHardSwish | amxResidual:
 		bf16T1x2p2hardswishR(t)
+	case amx1x2p2 | amxHardSwish | amxHalf | amxResidual:
+		bf16T1x2p2hardswishHR(t)
 	case amx1x2p1:
 		bf16T1x2p1(t)
 	case amx1x2p1 | amxHalf:
@@ -88,10 +106,16 @@ func (t *amxTile) call(k amxKernel) {
 		bf16T1x2p1siluHG(t)
 	case amx1x2p1 | amxResidual:
 		bf16T1x2p1R(t)
+	case amx1x2p1 | amxHalf | amxResidual:
+		bf16T1x2p1HR(t)
 	case amx1x2p1 | amxSilu | amxResidual:
 		bf16T1x2p1siluR(t)
+	case amx1x2p1 | amxSilu | amxHalf | amxResidual:
+		bf16T1x2p1siluHR(t)
 	case amx1x2p1 | amxHardSwish | amxResidual:
 		bf16T1x2p1hardswishR(t)
+	case amx1x2p1 | amxHardSwish | amxHalf | amxResidual:
+		bf16T1x2p1hardswishHR(t)
 	case amx1x1p1:
 		bf16T1x1p1(t)
 	case amx1x1p1 | amxHalf:
@@ -100,10 +124,16 @@ func (t *amxTile) call(k amxKernel) {
 		bf16T1x1p1HG(t)
 	case amx1x1p1 | amxResidual:
 		bf16T1x1p1R(t)
+	case amx1x1p1 | amxHalf | amxResidual:
+		bf16T1x1p1HR(t)
 	case amx1x1p1 | amxSilu | amxResidual:
 		bf16T1x1p1siluR(t)
+	case amx1x1p1 | amxSilu | amxHalf | amxResidual:
+		bf16T1x1p1siluHR(t)
 	case amx1x1p1 | amxHardSwish | amxResidual:
 		bf16T1x1p1hardswishR(t)
+	case amx1x1p1 | amxHardSwish | amxHalf | amxResidual:
+		bf16T1x1p1hardswishHR(t)
 	case amx2x2p1 | amxInt8:
 		i8T2x2p1(t)
 	case amx2x2p1 | amxInt8 | amxGelu:
@@ -162,10 +192,19 @@ func bf16T2x2p1siluHG(t *amxTile)
 func bf16T2x2p1R(t *amxTile)
 
 //go:noescape
+func bf16T2x2p1HR(t *amxTile)
+
+//go:noescape
 func bf16T2x2p1siluR(t *amxTile)
 
 //go:noescape
+func bf16T2x2p1siluHR(t *amxTile)
+
+//go:noescape
 func bf16T2x2p1hardswishR(t *amxTile)
+
+//go:noescape
+func bf16T2x2p1hardswishHR(t *amxTile)
 
 //go:noescape
 func bf16T2x1p1(t *amxTile)
@@ -180,10 +219,19 @@ func bf16T2x1p1HG(t *amxTile)
 func bf16T2x1p1R(t *amxTile)
 
 //go:noescape
+func bf16T2x1p1HR(t *amxTile)
+
+//go:noescape
 func bf16T2x1p1siluR(t *amxTile)
 
 //go:noescape
+func bf16T2x1p1siluHR(t *amxTile)
+
+//go:noescape
 func bf16T2x1p1hardswishR(t *amxTile)
+
+//go:noescape
+func bf16T2x1p1hardswishHR(t *amxTile)
 
 //go:noescape
 func bf16T1x2p2(t *amxTile)
@@ -216,10 +264,19 @@ func bf16T1x2p2siluHG(t *amxTile)
 func bf16T1x2p2R(t *amxTile)
 
 //go:noescape
+func bf16T1x2p2HR(t *amxTile)
+
+//go:noescape
 func bf16T1x2p2siluR(t *amxTile)
 
 //go:noescape
+func bf16T1x2p2siluHR(t *amxTile)
+
+//go:noescape
 func bf16T1x2p2hardswishR(t *amxTile)
+
+//go:noescape
+func bf16T1x2p2hardswishHR(t *amxTile)
 
 //go:noescape
 func bf16T1x2p1(t *amxTile)
@@ -252,10 +309,19 @@ func bf16T1x2p1siluHG(t *amxTile)
 func bf16T1x2p1R(t *amxTile)
 
 //go:noescape
+func bf16T1x2p1HR(t *amxTile)
+
+//go:noescape
 func bf16T1x2p1siluR(t *amxTile)
 
 //go:noescape
+func bf16T1x2p1siluHR(t *amxTile)
+
+//go:noescape
 func bf16T1x2p1hardswishR(t *amxTile)
+
+//go:noescape
+func bf16T1x2p1hardswishHR(t *amxTile)
 
 //go:noescape
 func bf16T1x1p1(t *amxTile)
@@ -270,10 +336,19 @@ func bf16T1x1p1HG(t *amxTile)
 func bf16T1x1p1R(t *amxTile)
 
 //go:noescape
+func bf16T1x1p1HR(t *amxTile)
+
+//go:noescape
 func bf16T1x1p1siluR(t *amxTile)
 
 //go:noescape
+func bf16T1x1p1siluHR(t *amxTile)
+
+//go:noescape
 func bf16T1x1p1hardswishR(t *amxTile)
+
+//go:noescape
+func bf16T1x1p1hardswishHR(t *amxTile)
 
 //go:noescape
 func i8T2x2p1(t *amxTile)

@@ -122,10 +122,10 @@ func (b *Block) fused(ct int) (end amxKernel, all bool) {
 	default:
 		return 0, false
 	}
-	if b.Residual.Data != nil {
+	if b.adds() {
 		end |= amxResidual
 	}
-	if end&amxResidual != 0 && (b.B.Precision == layout.I8 || b.Gates != nil || b.Into.data != nil || end&amxGelu != 0) {
+	if end&amxResidual != 0 && (b.B.Precision == layout.I8 || b.Gates != nil || end&amxGelu != 0) {
 		return 0, false
 	}
 	if end&(amxGelu|amxSilu) != 0 && ct == 1 && end&amxResidual == 0 {
@@ -162,11 +162,24 @@ func (t *amxTile) result(c *amxChunk, row, rows, n0, n1 int) {
 
 // residual points t at columns n0 to n1 of rows of the residual, or at zeros for none.
 func (t *amxTile) residual(c *amxChunk, row, rows, n0, n1 int) {
-	zeros := t.zeros(n1 - n0)
+	none := t.zeros(n1 - n0)
 	n0, n1 = n0-c.N0, n1-c.N0
+	h := &c.HalfResidual
+	if h.data != nil {
+		t.flags |= amxWiden
+	}
 	for i := range rows {
-		t.r[i] = zeros
-		if at := c.Residual.At(row + i); at >= 0 && c.Residual.Data != nil {
+		r := row + i
+		if c.C.Index != nil {
+			r = int(c.C.Index[r])
+		}
+		switch {
+		case r < 0 || !c.adds():
+			t.r[i] = none
+		case h.data != nil:
+			t.r[i] = unsafe.Pointer(&h.data[r*h.words+n0/2 : r*h.words+(n1+1)/2][0])
+		default:
+			at := c.Residual.At(row + i)
 			t.r[i] = unsafe.Pointer(&c.Residual.Data[at+n0 : at+n1][0])
 		}
 	}
@@ -178,9 +191,16 @@ func (t *amxTile) into(c *amxChunk, row, rows, n0, n1 int) {
 	n0, n1 = n0-c.N0, n1-c.N0
 	words := (n1 - n0 + 1) / 2
 	for i := range rows {
-		at := (row+i)*c.Into.words + (c.IntoCol+n0)/2
+		r := row + i
+		t.gate[i] = c.gate(r)
+		if c.C.Index != nil {
+			if r = int(c.C.Index[r]); r < 0 {
+				t.c[i] = unsafe.Pointer(&c.Spare[:words][0])
+				continue
+			}
+		}
+		at := r*c.Into.words + (c.IntoCol+n0)/2
 		t.c[i] = unsafe.Pointer(&c.Into.data[at : at+words][0])
-		t.gate[i] = c.gate(row + i)
 	}
 	if t.flags&accumulate != 0 {
 		first, last := c.C.At(row), c.C.At(row+rows-1)

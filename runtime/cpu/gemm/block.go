@@ -25,13 +25,16 @@ type Block struct {
 	Add   bool // start from C instead of from the bias
 
 	// Residual, if it has data, is added to the sums before Act: column N0 at element 0 of
-	// each row, which has the number that C's row has. Not with Gates.
-	Residual Rows
+	// each row, which has the number that C's row has; or HalfResidual, the same in bf16 rows
+	// as Windows takes them. Not with Gates.
+	Residual     Rows
+	HalfResidual Operand
 
 	Act   act.Kind  // of the sums
 	Gates []float32 // multiply each row's activations; nil for ones
 	// Into, if it holds bf16 rows, takes the results as an operand, column N0 at IntoCol,
-	// which must be even. C then has room for them, at one stride, and no promised contents.
+	// which must be even; rows are numbered as those of C, which then has room for them, and no
+	// promised contents.
 	Into    Operand
 	IntoCol int
 
@@ -105,7 +108,7 @@ func (k *Kernels) Run(b *Block) {
 // runSpans is Run where rows of A are made of stretches, one after the other.
 func (k *Kernels) runSpans(b *Block) {
 	c := *b
-	c.Act, c.Residual = act.Identity, Rows{}
+	c.Act, c.Residual, c.HalfResidual, c.Into = act.Identity, Rows{}, Operand{}, Operand{}
 	last := len(b.A.spans) - 1
 	for i, at := range b.A.spans {
 		c.A.spans, c.A.data = nil, b.A.data[at:]
@@ -113,14 +116,18 @@ func (k *Kernels) runSpans(b *Block) {
 		c.Add = b.Add || i > 0
 		c.Next, c.NextK = b.B, c.K1
 		if i == last {
-			c.Next, c.NextK, c.Act, c.Residual = b.Next, b.NextK, b.Act, b.Residual
+			c.Next, c.NextK, c.Act = b.Next, b.NextK, b.Act
+			c.Residual, c.HalfResidual, c.Into = b.Residual, b.HalfResidual, b.Into
 		}
 		k.Run(&c)
 	}
 }
 
 // bounded is the activation that the kernels apply: Relu, unless a residual comes first.
-func (b *Block) bounded() bool { return b.Act == act.Relu && b.Residual.Data == nil }
+func (b *Block) bounded() bool { return b.Act == act.Relu && !b.adds() }
+
+// adds reports whether there is a residual.
+func (b *Block) adds() bool { return b.Residual.Data != nil || b.HalfResidual.data != nil }
 
 // finish does to rows rows from row on, columns n0 to n1, what the kernels have not done:
 // all but the bound of Relu. It finds them in L2.
@@ -131,10 +138,10 @@ func (k *Kernels) finish(b *Block, row, rows, n0, n1 int) {
 	}
 	c0, c1 := n0-b.N0, n1-b.N0
 	switch {
-	case b.Residual.Data != nil:
+	case b.adds():
 		for i := row; i < row+rows; i++ {
-			if at, from := b.C.At(i), b.Residual.At(i); at >= 0 {
-				k.act.Add(b.C.Data[at+c0:at+c1], b.Residual.Data[from+c0:from+c1])
+			if at := b.C.At(i); at >= 0 {
+				k.act.Add(b.C.Data[at+c0:at+c1], k.residual(b, i, c0, c1))
 				k.act.Apply(kind, b.C.Data[at+c0:at+c1], 1)
 			}
 		}
@@ -148,9 +155,31 @@ func (k *Kernels) finish(b *Block, row, rows, n0, n1 int) {
 			}
 		}
 	}
-	if b.Into.data != nil {
+	switch {
+	case b.Into.data == nil:
+	case b.C.Index != nil:
+		for i := row; i < row+rows; i++ {
+			if to := int(b.C.Index[i]); to >= 0 {
+				k.roundBF16(b.Into.data[to*b.Into.words+(b.IntoCol+c0)/2:], 0, b.C.Data[b.C.At(i)+c0:], 0, 1, c1-c0)
+			}
+		}
+	default:
 		k.roundBF16(b.Into.data[row*b.Into.words+(b.IntoCol+c0)/2:], b.Into.words, b.C.Data[row*b.C.Stride+c0:], b.C.Stride, rows, c1-c0)
 	}
+}
+
+// residual is columns c0 to c1 of row i of the residual.
+func (k *Kernels) residual(b *Block, i, c0, c1 int) []float32 {
+	if h := b.HalfResidual; h.data != nil {
+		if b.C.Index != nil {
+			i = int(b.C.Index[i])
+		}
+		row := unsafe.Slice((*uint16)(unsafe.Pointer(&h.data[i*h.words : i*h.words+(c1+1)/2][0])), c1)
+		k.WidenBF16(b.Spare[:c1-c0], row[c0:])
+		return b.Spare[:c1-c0]
+	}
+	at := b.Residual.At(i)
+	return b.Residual.Data[at+c0 : at+c1]
 }
 
 // gate is what row i is multiplied by after the activation.

@@ -153,7 +153,7 @@ func (k *tileKernel) emit(f *asmgen.File) {
 	fn.I("MOVQ amxTile_rows(DI), %s", amxLeft)
 	fn.I("MOVQ %s, amxTile_left(DI)", amxLeft)
 	fn.I("MOVQ amxTile_off(DI), %s", amxPrev)
-	if k.half {
+	if k.half || k.res {
 		fn.I("MOVQ %s, R14", amxPrev)
 		fn.I("SHRQ $1, R14")
 	}
@@ -413,6 +413,9 @@ func (k *tileKernel) row(masked bool) {
 		fn.I("TESTL $1, amxTile_flags(DI)")
 		fn.I("CMOVQNE BX, R15")
 	}
+	if k.res {
+		k.residual(z, func(c int) string { load, _ := masks(c); return load })
+	}
 	for c := range k.cols() {
 		load, store := masks(c)
 		fn.I("VMOVUPS %d(AX), Z0", 64*c)
@@ -420,13 +423,7 @@ func (k *tileKernel) row(masked bool) {
 			k.dequantise(c, z, load)
 		}
 		if k.res {
-			fn.I("MOVQ amxTile_r(DI)(%s*8), R15", amxRow)
-			if masked {
-				fn.I("VMOVUPS.Z %d(R15)(%s*1)%s, Z1", 64*c, amxPrev, load)
-				fn.I("VADDPS Z1, Z0, Z0")
-			} else {
-				fn.I("VADDPS %d(R15)(%s*1), Z0, Z0", 64*c, amxPrev)
-			}
+			fn.I("VADDPS Z%d, Z0, Z0", residualReg+c)
 		}
 		k.activate(fn)
 		if k.gated {
@@ -448,4 +445,26 @@ func (k *tileKernel) row(masked bool) {
 	}
 	fn.I("ADDQ $%d, AX", scratchRow*k.p)
 	fn.I("INCQ %s", amxRow)
+}
+
+// residualReg is the first register of a row of the residual.
+const residualReg = 7
+
+// residual loads a row of the residual, of f32 or of bf16.
+func (k *tileKernel) residual(z string, load func(c int) string) {
+	fn := k.fn
+	half, loaded := fn.Label("half"), fn.Label("loaded")
+	fn.I("MOVQ amxTile_r(DI)(%s*8), R15", amxRow)
+	fn.I("TESTL $8, amxTile_flags(DI)")
+	fn.I("JNZ %s", half)
+	for c := range k.cols() {
+		fn.I("VMOVUPS%s %d(R15)(%s*1)%s, Z%d", z, 64*c, amxPrev, load(c), residualReg+c)
+	}
+	fn.I("JMP %s", loaded)
+	fn.Mark(half)
+	for c := range k.cols() {
+		fn.I("VPMOVZXWD%s %d(R15)(R14*1)%s, Z%d", z, 32*c, load(c), residualReg+c)
+		fn.I("VPSLLD $16, Z%d, Z%d", residualReg+c, residualReg+c)
+	}
+	fn.Mark(loaded)
 }

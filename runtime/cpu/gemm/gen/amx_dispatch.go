@@ -22,8 +22,10 @@ func tileKernels() []*tileKernel {
 				}
 			}
 			for _, act := range []string{"", "silu", "hardswish"} {
-				if !kd.int8 {
-					all = append(all, &tileKernel{kind: kd, shape: s, epilogue: epilogue{act: act, res: true}})
+				for _, half := range []bool{false, true} {
+					if !kd.int8 {
+						all = append(all, &tileKernel{kind: kd, shape: s, epilogue: epilogue{act: act, half: half, res: true}})
+					}
 				}
 			}
 		}
