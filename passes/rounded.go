@@ -38,7 +38,7 @@ func (r *roundEdit) node(n *ir.Node) {
 	switch a := n.Attrs.(type) {
 	case *ops.FusedConvAttrs:
 		c := *a
-		c.Rounded = imageConv(n, a) && r.taken(n.Outputs[0])
+		c.Rounded = a.Rounded || imageConv(n, a) && r.taken(n.Outputs[0])
 		if c.Rounded && !a.Rounded || n.Inputs[0].Type.DType == tensor.BF16 {
 			r.again(n, &c)
 		}

@@ -226,13 +226,14 @@ func (v *Last) plan(workers int) {
 		v.perStrip = (v.images*v.size[0]*v.size[1]*v.size[2]*v.c + 15) &^ 15
 	}
 	v.perBuf = v.perStrip + 2*v.perImage()
+	if v.bf16 {
+		v.perBuf += (v.m + 15) &^ 15
+	}
 	switch {
 	case v.gathered && v.bf16:
 		v.perBuf += (v.kernels.gemm.OperandLen(layout.BF16, pixels, layout.BF16.ConvRows(v.depth())) + 15) &^ 15
 	case v.gathered:
 		v.perBuf += (pixels*v.depth() + 15) &^ 15
-	case v.bf16:
-		v.perBuf += v.m
 	}
 	v.layOut()
 }

@@ -246,13 +246,13 @@ func (t *lastTask) roundedGroup(g, n0, n1 int) {
 	b := t.mul
 	*b = gemm.Block{
 		M: t.pixels, B: v.W[g], N0: n0, N1: n1, K1: v.W[g].K, Act: v.act,
-		C: gemm.Rows{Data: t.y[g*mg+n0:], Stride: v.m}, Spare: t.rest,
+		C: gemm.Rows{Data: t.y[g*mg+n0:], Stride: v.m}, Spare: t.rest[:v.m],
 	}
 	if v.Bias != nil {
 		b.Bias = v.Bias[g*mg : (g+1)*mg]
 	}
 	if v.gathered {
-		b.A = k.Place(layout.BF16, gemm.Rows{}, t.pixels, b.K1, t.rest)
+		b.A = k.Place(layout.BF16, gemm.Rows{}, t.pixels, b.K1, t.rest[(v.m+15)&^15:])
 		data, words := b.A.Halves()
 		t.roundSideBySide(t.x[g*cg:], data, words)
 	} else {
