@@ -252,9 +252,9 @@ func (t *lastTask) roundedGroup(g, n0, n1 int) {
 		b.Bias = v.Bias[g*mg : (g+1)*mg]
 	}
 	if v.gathered {
-		b.A = k.Place(layout.BF16, gemm.Rows{}, t.pixels, b.K1, t.rest[(v.m+15)&^15:])
-		data, words := b.A.Halves()
-		t.roundSideBySide(t.x[g*cg:], data, words)
+		data, step := t.rest[(v.m+15)&^15:], k.OperandLen(layout.BF16, 1, b.K1)
+		t.roundSideBySide(t.x[g*cg:], data, step)
+		b.A = gemm.Windows(data, step, nil, b.K1)
 	} else {
 		l := &r.full
 		if t.pixels < v.images*v.rows*v.inner() {
@@ -282,7 +282,7 @@ func (t *lastTask) roundedGroup(g, n0, n1 int) {
 
 // roundSideBySide puts the stretches of every window side by side in bf16, one window to
 // a row of the operand.
-func (t *lastTask) roundSideBySide(x []float32, dst []uint32, words int) {
+func (t *lastTask) roundSideBySide(x, dst []float32, words int) {
 	v := t.v
 	run := v.axes[2].Out
 	if v.cut == 2 {

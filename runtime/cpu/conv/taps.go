@@ -59,30 +59,20 @@ func (k *Kernels) gather(y []float32, stride int, x []float32, off []int, channe
 // roundGather rounds n floats from each of x[off[t]:] to bf16, side by side, and the same
 // from step floats on to rows of dst that are words apart, pixels times in all. A row
 // ends in zeros, fewer than 32, up to a whole word.
-func (k *Kernels) roundGather(dst []uint32, words int, x []float32, off []int, n, pixels, step, zeros int) {
+func (k *Kernels) roundGather(dst []float32, words int, x []float32, off []int, n, pixels, step, zeros int) {
 	zeros += (n*len(off) + zeros) % 2
 	if k.roundVector(dst, words, x, off, n, pixels, step, zeros) {
 		return
 	}
 	for p := range pixels {
-		row, i := dst[p*words:], 0
+		row, i := halves(dst[p*words:]), 0
 		for _, o := range off {
 			for _, v := range x[p*step+o:][:n] {
-				h := uint32(layout.RoundBF16(v))
-				if i%2 == 0 {
-					row[i/2] = h
-				} else {
-					row[i/2] |= h << 16
-				}
+				row[i] = layout.RoundBF16(v)
 				i++
 			}
 		}
-		for range zeros {
-			if i%2 == 0 {
-				row[i/2] = 0
-			}
-			i++
-		}
+		clear(row[i : i+zeros])
 	}
 }
 

@@ -75,7 +75,7 @@ func (k *Kernels) gatherVector(y []float32, stride int, x []float32, off []int, 
 	return true
 }
 
-func (k *Kernels) roundVector(dst []uint32, words int, x []float32, off []int, n, pixels, step, zeros int) bool {
+func (k *Kernels) roundVector(dst []float32, words int, x []float32, off []int, n, pixels, step, zeros int) bool {
 	if !k.gemm.Features().BF16 || pixels == 0 || n == 0 {
 		return false
 	}
@@ -87,7 +87,7 @@ func (k *Kernels) roundVector(dst []uint32, words int, x []float32, off []int, n
 }
 
 //go:noescape
-func roundGatherZ(y *uint32, stride int, x *float32, step int, off *int, taps, n, pixels, zeros int)
+func roundGatherZ(y *float32, stride int, x *float32, step int, off *int, taps, n, pixels, zeros int)
 
 func (k *Kernels) splitVector(a, b, x []float32) int {
 	n := len(a) &^ 7

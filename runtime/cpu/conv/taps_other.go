@@ -10,7 +10,7 @@ func (k *Kernels) gatherVector(y []float32, stride int, x []float32, off []int, 
 	return false
 }
 
-func (k *Kernels) roundVector(dst []uint32, words int, x []float32, off []int, n, pixels, step, zeros int) bool {
+func (k *Kernels) roundVector(dst []float32, words int, x []float32, off []int, n, pixels, step, zeros int) bool {
 	return false
 }
 

@@ -120,9 +120,10 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ amxTile_a1(DI), R10
+	MOVQ amxTile_a+8(BX), R10
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
@@ -226,14 +227,14 @@ stored13:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done17
+	JLT done18
 	CMPL amxTile_tail(DI), $0
 	JEQ next16
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next16:
 	JMP panel1
-done17:
+done18:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	VZEROUPPER
 	RET
@@ -321,9 +322,10 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ amxTile_a1(DI), R10
+	MOVQ amxTile_a+8(BX), R10
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
@@ -455,19 +457,19 @@ whole13:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done15
+	JLT done16
 	CMPL amxTile_tail(DI), $0
 	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next14:
 	JMP panel1
-done15:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested17
-rest16:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -482,8 +484,8 @@ rest16:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest16
-rested17:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -570,9 +572,10 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ amxTile_a1(DI), R10
+	MOVQ amxTile_a+8(BX), R10
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
@@ -712,19 +715,19 @@ whole13:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done15
+	JLT done16
 	CMPL amxTile_tail(DI), $0
 	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next14:
 	JMP panel1
-done15:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested17
-rest16:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -741,8 +744,8 @@ rest16:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest16
-rested17:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -840,9 +843,10 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ amxTile_a1(DI), R10
+	MOVQ amxTile_a+8(BX), R10
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
@@ -1132,19 +1136,19 @@ whole13:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done15
+	JLT done16
 	CMPL amxTile_tail(DI), $0
 	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next14:
 	JMP panel1
-done15:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested17
-rest16:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -1197,8 +1201,8 @@ rest16:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest16
-rested17:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -1294,9 +1298,10 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ amxTile_a1(DI), R10
+	MOVQ amxTile_a+8(BX), R10
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
@@ -1508,19 +1513,19 @@ whole13:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done15
+	JLT done16
 	CMPL amxTile_tail(DI), $0
 	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next14:
 	JMP panel1
-done15:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested17
-rest16:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -1555,8 +1560,8 @@ rest16:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest16
-rested17:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -1652,9 +1657,10 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ amxTile_a1(DI), R10
+	MOVQ amxTile_a+8(BX), R10
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
@@ -1874,19 +1880,19 @@ whole13:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done15
+	JLT done16
 	CMPL amxTile_tail(DI), $0
 	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next14:
 	JMP panel1
-done15:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested17
-rest16:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -1923,8 +1929,8 @@ rest16:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest16
-rested17:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -2018,9 +2024,10 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ amxTile_a1(DI), R10
+	MOVQ amxTile_a+8(BX), R10
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
@@ -2318,19 +2325,19 @@ whole13:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done15
+	JLT done16
 	CMPL amxTile_tail(DI), $0
 	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next14:
 	JMP panel1
-done15:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested17
-rest16:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -2385,8 +2392,8 @@ rest16:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest16
-rested17:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -2484,9 +2491,10 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ amxTile_a1(DI), R10
+	MOVQ amxTile_a+8(BX), R10
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
@@ -2794,19 +2802,19 @@ whole13:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done15
+	JLT done16
 	CMPL amxTile_tail(DI), $0
 	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next14:
 	JMP panel1
-done15:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested17
-rest16:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -2865,8 +2873,8 @@ rest16:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest16
-rested17:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -2964,9 +2972,10 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ amxTile_a1(DI), R10
+	MOVQ amxTile_a+8(BX), R10
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
@@ -3282,19 +3291,19 @@ whole13:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done15
+	JLT done16
 	CMPL amxTile_tail(DI), $0
 	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next14:
 	JMP panel1
-done15:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested17
-rest16:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -3355,8 +3364,8 @@ rest16:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest16
-rested17:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -3368,6 +3377,14 @@ TEXT ·bf16T2x2p1R(SB), NOSPLIT, $8-8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
 	MOVL amxTile_mask(DI), AX
 	KMOVW AX, K1
 	SHRL $16, AX
@@ -3440,9 +3457,13 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ amxTile_a1(DI), R10
+	MOVQ amxTile_a+8(BX), R10
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
@@ -3451,7 +3472,7 @@ begin5:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	MOVQ amxTile_left(DI), BP
 loop8:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
@@ -3471,75 +3492,75 @@ loop8:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half10
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	JMP loaded11
 half10:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
 loaded11:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
-	VMOVUPS Z0, 64(BX)(R13*1)
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half12
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	JMP loaded13
 half12:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
 loaded13:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
-	VMOVUPS Z0, 64(BX)(R13*1)
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half14
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	JMP loaded15
 half14:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
 loaded15:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
-	VMOVUPS Z0, 64(BX)(R13*1)
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
 	ADDQ $128, AX
 	INCQ DX
 	SUBQ $3, BP
@@ -3564,25 +3585,25 @@ rest17:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half19
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	JMP loaded20
 half19:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
 loaded20:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
-	VMOVUPS Z0, 64(BX)(R13*1)
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
@@ -3622,6 +3643,9 @@ whole21:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
 	MOVQ amxTile_rows(DI), BP
 	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
 	MOVQ amxTile_off(DI), R13
 	MOVQ R13, R14
 	SHRQ $1, R14
@@ -3630,32 +3654,43 @@ whole21:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done23
+	JGE more23
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done24
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more23:
 	CMPL amxTile_tail(DI), $0
 	JEQ next22
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next22:
 	JMP panel1
-done23:
+done24:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	TESTQ BP, BP
-	JZ rested25
-rest24:
+	JZ rested26
+rest25:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
-	JNZ half26
+	JNZ half27
 	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
-	JMP loaded27
-half26:
+	JMP loaded28
+half27:
 	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
-loaded27:
+loaded28:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
@@ -3669,8 +3704,8 @@ loaded27:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest24
-rested25:
+	JNZ rest25
+rested26:
 	VZEROUPPER
 	RET
 
@@ -3682,6 +3717,14 @@ TEXT ·bf16T2x2p1HR(SB), NOSPLIT, $8-8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
 	MOVL amxTile_mask(DI), AX
 	KMOVW AX, K1
 	SHRL $16, AX
@@ -3758,9 +3801,13 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ amxTile_a1(DI), R10
+	MOVQ amxTile_a+8(BX), R10
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
@@ -3769,7 +3816,7 @@ begin5:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	MOVQ amxTile_left(DI), BP
 loop8:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
@@ -3789,81 +3836,87 @@ loop8:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half10
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	JMP loaded11
 half10:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
 loaded11:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
+	VMOVAPS.Z Z0, K2, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 32(BX)(R14*1)
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half12
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	JMP loaded13
 half12:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
 loaded13:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
+	VMOVAPS.Z Z0, K2, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 32(BX)(R14*1)
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half14
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	JMP loaded15
 half14:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
 loaded15:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
+	VMOVAPS.Z Z0, K2, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 32(BX)(R14*1)
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
 	ADDQ $128, AX
 	INCQ DX
 	SUBQ $3, BP
@@ -3888,27 +3941,29 @@ rest17:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half19
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	JMP loaded20
 half19:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
 loaded20:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
+	VMOVAPS.Z Z0, K2, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 32(BX)(R14*1)
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
@@ -3948,6 +4003,9 @@ whole21:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
 	MOVQ amxTile_rows(DI), BP
 	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
 	MOVQ amxTile_off(DI), R13
 	MOVQ R13, R14
 	SHRQ $1, R14
@@ -3956,32 +4014,43 @@ whole21:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done23
+	JGE more23
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done24
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more23:
 	CMPL amxTile_tail(DI), $0
 	JEQ next22
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next22:
 	JMP panel1
-done23:
+done24:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	TESTQ BP, BP
-	JZ rested25
-rest24:
+	JZ rested26
+rest25:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
-	JNZ half26
+	JNZ half27
 	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
-	JMP loaded27
-half26:
+	JMP loaded28
+half27:
 	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
-loaded27:
+loaded28:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
@@ -3999,8 +4068,8 @@ loaded27:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest24
-rested25:
+	JNZ rest25
+rested26:
 	VZEROUPPER
 	RET
 
@@ -4023,6 +4092,14 @@ TEXT ·bf16T2x2p1siluR(SB), NOSPLIT, $8-8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
 	MOVL amxTile_mask(DI), AX
 	KMOVW AX, K1
 	SHRL $16, AX
@@ -4095,9 +4172,13 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ amxTile_a1(DI), R10
+	MOVQ amxTile_a+8(BX), R10
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
@@ -4106,7 +4187,7 @@ begin5:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	MOVQ amxTile_left(DI), BP
 loop8:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
@@ -4126,13 +4207,13 @@ loop8:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half10
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	JMP loaded11
 half10:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
 loaded11:
 	VMOVUPS 0(AX), Z0
@@ -4160,7 +4241,7 @@ loaded11:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMINPS Z0, Z16, Z1
@@ -4186,20 +4267,20 @@ loaded11:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
-	VMOVUPS Z0, 64(BX)(R13*1)
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half12
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	JMP loaded13
 half12:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
 loaded13:
 	VMOVUPS 0(AX), Z0
@@ -4227,7 +4308,7 @@ loaded13:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMINPS Z0, Z16, Z1
@@ -4253,20 +4334,20 @@ loaded13:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
-	VMOVUPS Z0, 64(BX)(R13*1)
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half14
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	JMP loaded15
 half14:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
 loaded15:
 	VMOVUPS 0(AX), Z0
@@ -4294,7 +4375,7 @@ loaded15:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMINPS Z0, Z16, Z1
@@ -4320,7 +4401,7 @@ loaded15:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
-	VMOVUPS Z0, 64(BX)(R13*1)
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
 	ADDQ $128, AX
 	INCQ DX
 	SUBQ $3, BP
@@ -4345,140 +4426,15 @@ rest17:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half19
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
-	JMP loaded20
-half19:
-	VPMOVZXWD 0(R15)(R14*1), Z7
-	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
-	VPSLLD $16, Z8, Z8
-loaded20:
-	VMOVUPS 0(AX), Z0
-	VADDPS Z7, Z0, Z0
-	VMINPS Z0, Z16, Z1
-	VMAXPS Z1, Z17, Z1
-	VPXORD Z2, Z2, Z2
-	VSUBPS Z1, Z2, Z1
-	VMULPS Z18, Z1, Z2
-	VRNDSCALEPS $0, Z2, Z2
-	VFNMADD231PS Z19, Z2, Z1
-	VFNMADD231PS Z20, Z2, Z1
-	VMOVAPS Z26, Z3
-	VFMADD213PS Z25, Z1, Z3
-	VFMADD213PS Z24, Z1, Z3
-	VFMADD213PS Z23, Z1, Z3
-	VFMADD213PS Z22, Z1, Z3
-	VFMADD213PS Z21, Z1, Z3
-	VFMADD213PS Z21, Z1, Z3
-	VSCALEFPS Z2, Z3, Z1
-	VADDPS Z21, Z1, Z1
-	VRCP14PS Z1, Z2
-	VMOVAPS Z21, Z3
-	VFNMADD231PS Z2, Z1, Z3
-	VFMADD213PS Z2, Z2, Z3
-	VMAXPS Z0, Z17, Z0
-	VMULPS Z3, Z0, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
-	VMOVUPS 64(AX), Z0
-	VADDPS Z8, Z0, Z0
-	VMINPS Z0, Z16, Z1
-	VMAXPS Z1, Z17, Z1
-	VPXORD Z2, Z2, Z2
-	VSUBPS Z1, Z2, Z1
-	VMULPS Z18, Z1, Z2
-	VRNDSCALEPS $0, Z2, Z2
-	VFNMADD231PS Z19, Z2, Z1
-	VFNMADD231PS Z20, Z2, Z1
-	VMOVAPS Z26, Z3
-	VFMADD213PS Z25, Z1, Z3
-	VFMADD213PS Z24, Z1, Z3
-	VFMADD213PS Z23, Z1, Z3
-	VFMADD213PS Z22, Z1, Z3
-	VFMADD213PS Z21, Z1, Z3
-	VFMADD213PS Z21, Z1, Z3
-	VSCALEFPS Z2, Z3, Z1
-	VADDPS Z21, Z1, Z1
-	VRCP14PS Z1, Z2
-	VMOVAPS Z21, Z3
-	VFNMADD231PS Z2, Z1, Z3
-	VFMADD213PS Z2, Z2, Z3
-	VMAXPS Z0, Z17, Z0
-	VMULPS Z3, Z0, Z0
-	VMOVUPS Z0, 64(BX)(R13*1)
-	ADDQ $128, AX
-	INCQ DX
-	DECQ BP
-	JNZ rest17
-rested18:
-	CMPL amxTile_tail(DI), $0
-	JEQ whole21
-	MOVQ amxTile_slot(DI), AX
-	LEAQ amxTile_scratch(DI)(AX*1), AX
-	MOVQ $128, BX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
-	LEAQ amxTile_cfgTail(DI), DX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
-	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T6
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
-	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T7
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
-whole21:
-	MOVQ amxTile_slot(DI), AX
-	XORQ $4096, amxTile_slot(DI)
-	LEAQ amxTile_scratch(DI)(AX*1), AX
-	MOVQ $128, BX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
-	MOVQ amxTile_rows(DI), BP
-	MOVQ BP, amxTile_left(DI)
-	MOVQ amxTile_off(DI), R13
-	MOVQ R13, R14
-	SHRQ $1, R14
-	ADDQ $128, amxTile_off(DI)
-	MOVQ amxTile_bp(DI), BX
-	ADDQ BX, amxTile_boff(DI)
-	SUBQ $1, amxTile_n(DI)
-	CMPQ amxTile_n(DI), $1
-	JLT done23
-	CMPL amxTile_tail(DI), $0
-	JEQ next22
-	LEAQ amxTile_cfg(DI), AX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next22:
-	JMP panel1
-done23:
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
-	XORQ DX, DX
-	TESTQ BP, BP
-	JZ rested25
-rest24:
-	MOVQ amxTile_c(DI)(DX*8), BX
-	MOVQ amxTile_r(DI)(DX*8), R15
-	TESTL $8, amxTile_flags(DI)
-	JNZ half26
 	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
-	JMP loaded27
-half26:
+	JMP loaded20
+half19:
 	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
-loaded27:
+loaded20:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMINPS Z0, Z16, Z1
@@ -4534,8 +4490,147 @@ loaded27:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest24
-rested25:
+	JNZ rest17
+rested18:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole21
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+whole21:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more23
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done24
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more23:
+	CMPL amxTile_tail(DI), $0
+	JEQ next22
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next22:
+	JMP panel1
+done24:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested26
+rest25:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half27
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded28
+half27:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded28:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest25
+rested26:
 	VZEROUPPER
 	RET
 
@@ -4558,6 +4653,14 @@ TEXT ·bf16T2x2p1siluHR(SB), NOSPLIT, $8-8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
 	MOVL amxTile_mask(DI), AX
 	KMOVW AX, K1
 	SHRL $16, AX
@@ -4634,9 +4737,13 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ amxTile_a1(DI), R10
+	MOVQ amxTile_a+8(BX), R10
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
@@ -4645,7 +4752,7 @@ begin5:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	MOVQ amxTile_left(DI), BP
 loop8:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
@@ -4665,13 +4772,13 @@ loop8:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half10
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	JMP loaded11
 half10:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
 loaded11:
 	VMOVUPS 0(AX), Z0
@@ -4699,8 +4806,9 @@ loaded11:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMINPS Z0, Z16, Z1
@@ -4726,21 +4834,22 @@ loaded11:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
+	VMOVAPS.Z Z0, K2, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 32(BX)(R14*1)
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half12
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	JMP loaded13
 half12:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
 loaded13:
 	VMOVUPS 0(AX), Z0
@@ -4768,8 +4877,9 @@ loaded13:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMINPS Z0, Z16, Z1
@@ -4795,21 +4905,22 @@ loaded13:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
+	VMOVAPS.Z Z0, K2, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 32(BX)(R14*1)
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half14
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	JMP loaded15
 half14:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
 loaded15:
 	VMOVUPS 0(AX), Z0
@@ -4837,8 +4948,9 @@ loaded15:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMINPS Z0, Z16, Z1
@@ -4864,8 +4976,9 @@ loaded15:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
+	VMOVAPS.Z Z0, K2, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 32(BX)(R14*1)
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
 	ADDQ $128, AX
 	INCQ DX
 	SUBQ $3, BP
@@ -4890,142 +5003,15 @@ rest17:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half19
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
-	JMP loaded20
-half19:
-	VPMOVZXWD 0(R15)(R14*1), Z7
-	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
-	VPSLLD $16, Z8, Z8
-loaded20:
-	VMOVUPS 0(AX), Z0
-	VADDPS Z7, Z0, Z0
-	VMINPS Z0, Z16, Z1
-	VMAXPS Z1, Z17, Z1
-	VPXORD Z2, Z2, Z2
-	VSUBPS Z1, Z2, Z1
-	VMULPS Z18, Z1, Z2
-	VRNDSCALEPS $0, Z2, Z2
-	VFNMADD231PS Z19, Z2, Z1
-	VFNMADD231PS Z20, Z2, Z1
-	VMOVAPS Z26, Z3
-	VFMADD213PS Z25, Z1, Z3
-	VFMADD213PS Z24, Z1, Z3
-	VFMADD213PS Z23, Z1, Z3
-	VFMADD213PS Z22, Z1, Z3
-	VFMADD213PS Z21, Z1, Z3
-	VFMADD213PS Z21, Z1, Z3
-	VSCALEFPS Z2, Z3, Z1
-	VADDPS Z21, Z1, Z1
-	VRCP14PS Z1, Z2
-	VMOVAPS Z21, Z3
-	VFNMADD231PS Z2, Z1, Z3
-	VFMADD213PS Z2, Z2, Z3
-	VMAXPS Z0, Z17, Z0
-	VMULPS Z3, Z0, Z0
-	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
-	VMOVUPS 64(AX), Z0
-	VADDPS Z8, Z0, Z0
-	VMINPS Z0, Z16, Z1
-	VMAXPS Z1, Z17, Z1
-	VPXORD Z2, Z2, Z2
-	VSUBPS Z1, Z2, Z1
-	VMULPS Z18, Z1, Z2
-	VRNDSCALEPS $0, Z2, Z2
-	VFNMADD231PS Z19, Z2, Z1
-	VFNMADD231PS Z20, Z2, Z1
-	VMOVAPS Z26, Z3
-	VFMADD213PS Z25, Z1, Z3
-	VFMADD213PS Z24, Z1, Z3
-	VFMADD213PS Z23, Z1, Z3
-	VFMADD213PS Z22, Z1, Z3
-	VFMADD213PS Z21, Z1, Z3
-	VFMADD213PS Z21, Z1, Z3
-	VSCALEFPS Z2, Z3, Z1
-	VADDPS Z21, Z1, Z1
-	VRCP14PS Z1, Z2
-	VMOVAPS Z21, Z3
-	VFNMADD231PS Z2, Z1, Z3
-	VFMADD213PS Z2, Z2, Z3
-	VMAXPS Z0, Z17, Z0
-	VMULPS Z3, Z0, Z0
-	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 32(BX)(R14*1)
-	ADDQ $128, AX
-	INCQ DX
-	DECQ BP
-	JNZ rest17
-rested18:
-	CMPL amxTile_tail(DI), $0
-	JEQ whole21
-	MOVQ amxTile_slot(DI), AX
-	LEAQ amxTile_scratch(DI)(AX*1), AX
-	MOVQ $128, BX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
-	LEAQ amxTile_cfgTail(DI), DX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
-	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T6
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
-	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T7
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
-whole21:
-	MOVQ amxTile_slot(DI), AX
-	XORQ $4096, amxTile_slot(DI)
-	LEAQ amxTile_scratch(DI)(AX*1), AX
-	MOVQ $128, BX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
-	MOVQ amxTile_rows(DI), BP
-	MOVQ BP, amxTile_left(DI)
-	MOVQ amxTile_off(DI), R13
-	MOVQ R13, R14
-	SHRQ $1, R14
-	ADDQ $128, amxTile_off(DI)
-	MOVQ amxTile_bp(DI), BX
-	ADDQ BX, amxTile_boff(DI)
-	SUBQ $1, amxTile_n(DI)
-	CMPQ amxTile_n(DI), $1
-	JLT done23
-	CMPL amxTile_tail(DI), $0
-	JEQ next22
-	LEAQ amxTile_cfg(DI), AX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next22:
-	JMP panel1
-done23:
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
-	XORQ DX, DX
-	TESTQ BP, BP
-	JZ rested25
-rest24:
-	MOVQ amxTile_c(DI)(DX*8), BX
-	MOVQ amxTile_r(DI)(DX*8), R15
-	TESTL $8, amxTile_flags(DI)
-	JNZ half26
 	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
-	JMP loaded27
-half26:
+	JMP loaded20
+half19:
 	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
-loaded27:
+loaded20:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMINPS Z0, Z16, Z1
@@ -5085,8 +5071,151 @@ loaded27:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest24
-rested25:
+	JNZ rest17
+rested18:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole21
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+whole21:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more23
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done24
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more23:
+	CMPL amxTile_tail(DI), $0
+	JEQ next22
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next22:
+	JMP panel1
+done24:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested26
+rest25:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half27
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded28
+half27:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded28:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVAPS.Z Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVAPS.Z Z0, K2, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest25
+rested26:
 	VZEROUPPER
 	RET
 
@@ -5101,6 +5230,14 @@ TEXT ·bf16T2x2p1hardswishR(SB), NOSPLIT, $8-8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
 	MOVL amxTile_mask(DI), AX
 	KMOVW AX, K1
 	SHRL $16, AX
@@ -5173,9 +5310,13 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ amxTile_a1(DI), R10
+	MOVQ amxTile_a+8(BX), R10
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
@@ -5184,7 +5325,7 @@ begin5:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	MOVQ amxTile_left(DI), BP
 loop8:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
@@ -5204,13 +5345,13 @@ loop8:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half10
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	JMP loaded11
 half10:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
 loaded11:
 	VMOVUPS 0(AX), Z0
@@ -5221,7 +5362,7 @@ loaded11:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMOVAPS Z17, Z1
@@ -5230,20 +5371,20 @@ loaded11:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
-	VMOVUPS Z0, 64(BX)(R13*1)
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half12
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	JMP loaded13
 half12:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
 loaded13:
 	VMOVUPS 0(AX), Z0
@@ -5254,7 +5395,7 @@ loaded13:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMOVAPS Z17, Z1
@@ -5263,20 +5404,20 @@ loaded13:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
-	VMOVUPS Z0, 64(BX)(R13*1)
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half14
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	JMP loaded15
 half14:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
 loaded15:
 	VMOVUPS 0(AX), Z0
@@ -5287,7 +5428,7 @@ loaded15:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMOVAPS Z17, Z1
@@ -5296,7 +5437,7 @@ loaded15:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
-	VMOVUPS Z0, 64(BX)(R13*1)
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
 	ADDQ $128, AX
 	INCQ DX
 	SUBQ $3, BP
@@ -5321,106 +5462,15 @@ rest17:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half19
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
-	JMP loaded20
-half19:
-	VPMOVZXWD 0(R15)(R14*1), Z7
-	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
-	VPSLLD $16, Z8, Z8
-loaded20:
-	VMOVUPS 0(AX), Z0
-	VADDPS Z7, Z0, Z0
-	VMOVAPS Z17, Z1
-	VFMADD231PS Z16, Z0, Z1
-	VXORPS Z2, Z2, Z2
-	VMAXPS Z2, Z1, Z1
-	VMINPS Z18, Z1, Z1
-	VMULPS Z1, Z0, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
-	VMOVUPS 64(AX), Z0
-	VADDPS Z8, Z0, Z0
-	VMOVAPS Z17, Z1
-	VFMADD231PS Z16, Z0, Z1
-	VXORPS Z2, Z2, Z2
-	VMAXPS Z2, Z1, Z1
-	VMINPS Z18, Z1, Z1
-	VMULPS Z1, Z0, Z0
-	VMOVUPS Z0, 64(BX)(R13*1)
-	ADDQ $128, AX
-	INCQ DX
-	DECQ BP
-	JNZ rest17
-rested18:
-	CMPL amxTile_tail(DI), $0
-	JEQ whole21
-	MOVQ amxTile_slot(DI), AX
-	LEAQ amxTile_scratch(DI)(AX*1), AX
-	MOVQ $128, BX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
-	LEAQ amxTile_cfgTail(DI), DX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
-	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T6
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
-	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T7
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
-whole21:
-	MOVQ amxTile_slot(DI), AX
-	XORQ $4096, amxTile_slot(DI)
-	LEAQ amxTile_scratch(DI)(AX*1), AX
-	MOVQ $128, BX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
-	MOVQ amxTile_rows(DI), BP
-	MOVQ BP, amxTile_left(DI)
-	MOVQ amxTile_off(DI), R13
-	MOVQ R13, R14
-	SHRQ $1, R14
-	ADDQ $128, amxTile_off(DI)
-	MOVQ amxTile_bp(DI), BX
-	ADDQ BX, amxTile_boff(DI)
-	SUBQ $1, amxTile_n(DI)
-	CMPQ amxTile_n(DI), $1
-	JLT done23
-	CMPL amxTile_tail(DI), $0
-	JEQ next22
-	LEAQ amxTile_cfg(DI), AX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next22:
-	JMP panel1
-done23:
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
-	XORQ DX, DX
-	TESTQ BP, BP
-	JZ rested25
-rest24:
-	MOVQ amxTile_c(DI)(DX*8), BX
-	MOVQ amxTile_r(DI)(DX*8), R15
-	TESTL $8, amxTile_flags(DI)
-	JNZ half26
 	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
-	JMP loaded27
-half26:
+	JMP loaded20
+half19:
 	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
-loaded27:
+loaded20:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMOVAPS Z17, Z1
@@ -5442,8 +5492,113 @@ loaded27:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest24
-rested25:
+	JNZ rest17
+rested18:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole21
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+whole21:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more23
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done24
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more23:
+	CMPL amxTile_tail(DI), $0
+	JEQ next22
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next22:
+	JMP panel1
+done24:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested26
+rest25:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half27
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded28
+half27:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded28:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest25
+rested26:
 	VZEROUPPER
 	RET
 
@@ -5458,6 +5613,14 @@ TEXT ·bf16T2x2p1hardswishHR(SB), NOSPLIT, $8-8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
 	MOVL amxTile_mask(DI), AX
 	KMOVW AX, K1
 	SHRL $16, AX
@@ -5534,9 +5697,13 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ amxTile_a1(DI), R10
+	MOVQ amxTile_a+8(BX), R10
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
@@ -5545,7 +5712,7 @@ begin5:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	MOVQ amxTile_left(DI), BP
 loop8:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
@@ -5565,13 +5732,13 @@ loop8:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half10
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	JMP loaded11
 half10:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
 loaded11:
 	VMOVUPS 0(AX), Z0
@@ -5582,8 +5749,9 @@ loaded11:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMOVAPS Z17, Z1
@@ -5592,21 +5760,22 @@ loaded11:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
+	VMOVAPS.Z Z0, K2, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 32(BX)(R14*1)
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half12
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	JMP loaded13
 half12:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
 loaded13:
 	VMOVUPS 0(AX), Z0
@@ -5617,8 +5786,9 @@ loaded13:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMOVAPS Z17, Z1
@@ -5627,21 +5797,22 @@ loaded13:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
+	VMOVAPS.Z Z0, K2, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 32(BX)(R14*1)
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half14
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	JMP loaded15
 half14:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
 loaded15:
 	VMOVUPS 0(AX), Z0
@@ -5652,8 +5823,9 @@ loaded15:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMOVAPS Z17, Z1
@@ -5662,8 +5834,9 @@ loaded15:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
+	VMOVAPS.Z Z0, K2, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 32(BX)(R14*1)
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
 	ADDQ $128, AX
 	INCQ DX
 	SUBQ $3, BP
@@ -5688,13 +5861,13 @@ rest17:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half19
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	JMP loaded20
 half19:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
 loaded20:
 	VMOVUPS 0(AX), Z0
@@ -5705,8 +5878,9 @@ loaded20:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMOVAPS Z17, Z1
@@ -5715,8 +5889,9 @@ loaded20:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
+	VMOVAPS.Z Z0, K2, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 32(BX)(R14*1)
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
@@ -5756,6 +5931,9 @@ whole21:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
 	MOVQ amxTile_rows(DI), BP
 	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
 	MOVQ amxTile_off(DI), R13
 	MOVQ R13, R14
 	SHRQ $1, R14
@@ -5764,32 +5942,43 @@ whole21:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done23
+	JGE more23
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done24
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more23:
 	CMPL amxTile_tail(DI), $0
 	JEQ next22
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next22:
 	JMP panel1
-done23:
+done24:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	TESTQ BP, BP
-	JZ rested25
-rest24:
+	JZ rested26
+rest25:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
-	JNZ half26
+	JNZ half27
 	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
-	JMP loaded27
-half26:
+	JMP loaded28
+half27:
 	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
-loaded27:
+loaded28:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMOVAPS Z17, Z1
@@ -5815,8 +6004,8 @@ loaded27:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest24
-rested25:
+	JNZ rest25
+rested26:
 	VZEROUPPER
 	RET
 
@@ -5885,9 +6074,10 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ amxTile_a1(DI), R10
+	MOVQ amxTile_a+8(BX), R10
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
@@ -5974,14 +6164,14 @@ stored13:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done17
+	JLT done18
 	CMPL amxTile_tail(DI), $0
 	JEQ next16
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next16:
 	JMP panel1
-done17:
+done18:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	VZEROUPPER
 	RET
@@ -6055,9 +6245,10 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ amxTile_a1(DI), R10
+	MOVQ amxTile_a+8(BX), R10
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
@@ -6161,19 +6352,19 @@ whole13:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done15
+	JLT done16
 	CMPL amxTile_tail(DI), $0
 	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next14:
 	JMP panel1
-done15:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested17
-rest16:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -6183,8 +6374,8 @@ rest16:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest16
-rested17:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -6257,9 +6448,10 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ amxTile_a1(DI), R10
+	MOVQ amxTile_a+8(BX), R10
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
@@ -6367,19 +6559,19 @@ whole13:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done15
+	JLT done16
 	CMPL amxTile_tail(DI), $0
 	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next14:
 	JMP panel1
-done15:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested17
-rest16:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -6390,8 +6582,8 @@ rest16:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest16
-rested17:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -6403,6 +6595,14 @@ TEXT ·bf16T2x1p1R(SB), NOSPLIT, $8-8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
 	MOVL amxTile_mask(DI), AX
 	KMOVW AX, K1
 	SHRL $16, AX
@@ -6461,9 +6661,13 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ amxTile_a1(DI), R10
+	MOVQ amxTile_a+8(BX), R10
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
@@ -6472,7 +6676,7 @@ begin5:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	MOVQ amxTile_left(DI), BP
 loop8:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
@@ -6489,51 +6693,51 @@ loop8:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half10
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded11
 half10:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 loaded11:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half12
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded13
 half12:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 loaded13:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half14
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded15
 half14:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 loaded15:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	ADDQ $128, AX
 	INCQ DX
 	SUBQ $3, BP
@@ -6558,17 +6762,17 @@ rest17:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half19
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded20
 half19:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 loaded20:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
@@ -6599,6 +6803,9 @@ whole21:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T1
 	MOVQ amxTile_rows(DI), BP
 	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
 	MOVQ amxTile_off(DI), R13
 	MOVQ R13, R14
 	SHRQ $1, R14
@@ -6607,29 +6814,40 @@ whole21:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done23
+	JGE more23
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done24
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more23:
 	CMPL amxTile_tail(DI), $0
 	JEQ next22
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next22:
 	JMP panel1
-done23:
+done24:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	TESTQ BP, BP
-	JZ rested25
-rest24:
+	JZ rested26
+rest25:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
-	JNZ half26
+	JNZ half27
 	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
-	JMP loaded27
-half26:
+	JMP loaded28
+half27:
 	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-loaded27:
+loaded28:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
@@ -6638,8 +6856,8 @@ loaded27:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest24
-rested25:
+	JNZ rest25
+rested26:
 	VZEROUPPER
 	RET
 
@@ -6651,6 +6869,14 @@ TEXT ·bf16T2x1p1HR(SB), NOSPLIT, $8-8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
 	MOVL amxTile_mask(DI), AX
 	KMOVW AX, K1
 	SHRL $16, AX
@@ -6713,9 +6939,13 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ amxTile_a1(DI), R10
+	MOVQ amxTile_a+8(BX), R10
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
@@ -6724,7 +6954,7 @@ begin5:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	MOVQ amxTile_left(DI), BP
 loop8:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
@@ -6741,54 +6971,57 @@ loop8:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half10
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded11
 half10:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 loaded11:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half12
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded13
 half12:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 loaded13:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half14
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded15
 half14:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 loaded15:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	ADDQ $128, AX
 	INCQ DX
 	SUBQ $3, BP
@@ -6813,18 +7046,19 @@ rest17:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half19
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded20
 half19:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 loaded20:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
@@ -6855,6 +7089,9 @@ whole21:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T1
 	MOVQ amxTile_rows(DI), BP
 	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
 	MOVQ amxTile_off(DI), R13
 	MOVQ R13, R14
 	SHRQ $1, R14
@@ -6863,29 +7100,40 @@ whole21:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done23
+	JGE more23
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done24
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more23:
 	CMPL amxTile_tail(DI), $0
 	JEQ next22
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next22:
 	JMP panel1
-done23:
+done24:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	TESTQ BP, BP
-	JZ rested25
-rest24:
+	JZ rested26
+rest25:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
-	JNZ half26
+	JNZ half27
 	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
-	JMP loaded27
-half26:
+	JMP loaded28
+half27:
 	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-loaded27:
+loaded28:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
@@ -6896,8 +7144,8 @@ loaded27:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest24
-rested25:
+	JNZ rest25
+rested26:
 	VZEROUPPER
 	RET
 
@@ -6920,6 +7168,14 @@ TEXT ·bf16T2x1p1siluR(SB), NOSPLIT, $8-8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
 	MOVL amxTile_mask(DI), AX
 	KMOVW AX, K1
 	SHRL $16, AX
@@ -6978,9 +7234,13 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ amxTile_a1(DI), R10
+	MOVQ amxTile_a+8(BX), R10
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
@@ -6989,7 +7249,7 @@ begin5:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	MOVQ amxTile_left(DI), BP
 loop8:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
@@ -7006,10 +7266,10 @@ loop8:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half10
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded11
 half10:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 loaded11:
 	VMOVUPS 0(AX), Z0
@@ -7037,17 +7297,17 @@ loaded11:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half12
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded13
 half12:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 loaded13:
 	VMOVUPS 0(AX), Z0
@@ -7075,17 +7335,17 @@ loaded13:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half14
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded15
 half14:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 loaded15:
 	VMOVUPS 0(AX), Z0
@@ -7113,7 +7373,7 @@ loaded15:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	ADDQ $128, AX
 	INCQ DX
 	SUBQ $3, BP
@@ -7138,10 +7398,10 @@ rest17:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half19
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded20
 half19:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 loaded20:
 	VMOVUPS 0(AX), Z0
@@ -7169,7 +7429,7 @@ loaded20:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
@@ -7200,6 +7460,9 @@ whole21:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T1
 	MOVQ amxTile_rows(DI), BP
 	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
 	MOVQ amxTile_off(DI), R13
 	MOVQ R13, R14
 	SHRQ $1, R14
@@ -7208,29 +7471,40 @@ whole21:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done23
+	JGE more23
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done24
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more23:
 	CMPL amxTile_tail(DI), $0
 	JEQ next22
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next22:
 	JMP panel1
-done23:
+done24:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	TESTQ BP, BP
-	JZ rested25
-rest24:
+	JZ rested26
+rest25:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
-	JNZ half26
+	JNZ half27
 	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
-	JMP loaded27
-half26:
+	JMP loaded28
+half27:
 	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-loaded27:
+loaded28:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMINPS Z0, Z16, Z1
@@ -7260,8 +7534,8 @@ loaded27:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest24
-rested25:
+	JNZ rest25
+rested26:
 	VZEROUPPER
 	RET
 
@@ -7284,6 +7558,14 @@ TEXT ·bf16T2x1p1siluHR(SB), NOSPLIT, $8-8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
 	MOVL amxTile_mask(DI), AX
 	KMOVW AX, K1
 	SHRL $16, AX
@@ -7346,9 +7628,13 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ amxTile_a1(DI), R10
+	MOVQ amxTile_a+8(BX), R10
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
@@ -7357,7 +7643,7 @@ begin5:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	MOVQ amxTile_left(DI), BP
 loop8:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
@@ -7374,10 +7660,10 @@ loop8:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half10
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded11
 half10:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 loaded11:
 	VMOVUPS 0(AX), Z0
@@ -7405,18 +7691,19 @@ loaded11:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half12
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded13
 half12:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 loaded13:
 	VMOVUPS 0(AX), Z0
@@ -7444,18 +7731,19 @@ loaded13:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half14
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded15
 half14:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 loaded15:
 	VMOVUPS 0(AX), Z0
@@ -7483,8 +7771,9 @@ loaded15:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	ADDQ $128, AX
 	INCQ DX
 	SUBQ $3, BP
@@ -7509,100 +7798,12 @@ rest17:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half19
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded20
 half19:
-	VPMOVZXWD 0(R15)(R14*1), Z7
-	VPSLLD $16, Z7, Z7
-loaded20:
-	VMOVUPS 0(AX), Z0
-	VADDPS Z7, Z0, Z0
-	VMINPS Z0, Z16, Z1
-	VMAXPS Z1, Z17, Z1
-	VPXORD Z2, Z2, Z2
-	VSUBPS Z1, Z2, Z1
-	VMULPS Z18, Z1, Z2
-	VRNDSCALEPS $0, Z2, Z2
-	VFNMADD231PS Z19, Z2, Z1
-	VFNMADD231PS Z20, Z2, Z1
-	VMOVAPS Z26, Z3
-	VFMADD213PS Z25, Z1, Z3
-	VFMADD213PS Z24, Z1, Z3
-	VFMADD213PS Z23, Z1, Z3
-	VFMADD213PS Z22, Z1, Z3
-	VFMADD213PS Z21, Z1, Z3
-	VFMADD213PS Z21, Z1, Z3
-	VSCALEFPS Z2, Z3, Z1
-	VADDPS Z21, Z1, Z1
-	VRCP14PS Z1, Z2
-	VMOVAPS Z21, Z3
-	VFNMADD231PS Z2, Z1, Z3
-	VFMADD213PS Z2, Z2, Z3
-	VMAXPS Z0, Z17, Z0
-	VMULPS Z3, Z0, Z0
-	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
-	ADDQ $128, AX
-	INCQ DX
-	DECQ BP
-	JNZ rest17
-rested18:
-	CMPL amxTile_tail(DI), $0
-	JEQ whole21
-	MOVQ amxTile_slot(DI), AX
-	LEAQ amxTile_scratch(DI)(AX*1), AX
-	MOVQ $128, BX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T1
-	LEAQ amxTile_cfgTail(DI), DX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T1
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T3
-	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T4
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T4, T2, T0
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xcb // TDPBF16PS T4, T3, T1
-whole21:
-	MOVQ amxTile_slot(DI), AX
-	XORQ $4096, amxTile_slot(DI)
-	LEAQ amxTile_scratch(DI)(AX*1), AX
-	MOVQ $128, BX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T1
-	MOVQ amxTile_rows(DI), BP
-	MOVQ BP, amxTile_left(DI)
-	MOVQ amxTile_off(DI), R13
-	MOVQ R13, R14
-	SHRQ $1, R14
-	ADDQ $64, amxTile_off(DI)
-	MOVQ amxTile_bp(DI), BX
-	ADDQ BX, amxTile_boff(DI)
-	SUBQ $1, amxTile_n(DI)
-	CMPQ amxTile_n(DI), $1
-	JLT done23
-	CMPL amxTile_tail(DI), $0
-	JEQ next22
-	LEAQ amxTile_cfg(DI), AX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next22:
-	JMP panel1
-done23:
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
-	XORQ DX, DX
-	TESTQ BP, BP
-	JZ rested25
-rest24:
-	MOVQ amxTile_c(DI)(DX*8), BX
-	MOVQ amxTile_r(DI)(DX*8), R15
-	TESTL $8, amxTile_flags(DI)
-	JNZ half26
-	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
-	JMP loaded27
-half26:
 	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-loaded27:
+loaded20:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMINPS Z0, Z16, Z1
@@ -7634,8 +7835,111 @@ loaded27:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest24
-rested25:
+	JNZ rest17
+rested18:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole21
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T1
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T4, T2, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xcb // TDPBF16PS T4, T3, T1
+whole21:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T1
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $64, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more23
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done24
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more23:
+	CMPL amxTile_tail(DI), $0
+	JEQ next22
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next22:
+	JMP panel1
+done24:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested26
+rest25:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half27
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	JMP loaded28
+half27:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+loaded28:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVAPS.Z Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest25
+rested26:
 	VZEROUPPER
 	RET
 
@@ -7650,6 +7954,14 @@ TEXT ·bf16T2x1p1hardswishR(SB), NOSPLIT, $8-8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
 	MOVL amxTile_mask(DI), AX
 	KMOVW AX, K1
 	SHRL $16, AX
@@ -7708,9 +8020,13 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ amxTile_a1(DI), R10
+	MOVQ amxTile_a+8(BX), R10
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
@@ -7719,7 +8035,7 @@ begin5:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	MOVQ amxTile_left(DI), BP
 loop8:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
@@ -7736,10 +8052,10 @@ loop8:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half10
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded11
 half10:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 loaded11:
 	VMOVUPS 0(AX), Z0
@@ -7750,17 +8066,17 @@ loaded11:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half12
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded13
 half12:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 loaded13:
 	VMOVUPS 0(AX), Z0
@@ -7771,17 +8087,17 @@ loaded13:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half14
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded15
 half14:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 loaded15:
 	VMOVUPS 0(AX), Z0
@@ -7792,7 +8108,7 @@ loaded15:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	ADDQ $128, AX
 	INCQ DX
 	SUBQ $3, BP
@@ -7817,10 +8133,10 @@ rest17:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half19
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded20
 half19:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 loaded20:
 	VMOVUPS 0(AX), Z0
@@ -7831,7 +8147,7 @@ loaded20:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
@@ -7862,6 +8178,9 @@ whole21:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T1
 	MOVQ amxTile_rows(DI), BP
 	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
 	MOVQ amxTile_off(DI), R13
 	MOVQ R13, R14
 	SHRQ $1, R14
@@ -7870,29 +8189,40 @@ whole21:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done23
+	JGE more23
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done24
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more23:
 	CMPL amxTile_tail(DI), $0
 	JEQ next22
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next22:
 	JMP panel1
-done23:
+done24:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	TESTQ BP, BP
-	JZ rested25
-rest24:
+	JZ rested26
+rest25:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
-	JNZ half26
+	JNZ half27
 	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
-	JMP loaded27
-half26:
+	JMP loaded28
+half27:
 	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-loaded27:
+loaded28:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMOVAPS Z17, Z1
@@ -7905,8 +8235,8 @@ loaded27:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest24
-rested25:
+	JNZ rest25
+rested26:
 	VZEROUPPER
 	RET
 
@@ -7921,6 +8251,14 @@ TEXT ·bf16T2x1p1hardswishHR(SB), NOSPLIT, $8-8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
 	MOVL amxTile_mask(DI), AX
 	KMOVW AX, K1
 	SHRL $16, AX
@@ -7983,9 +8321,13 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ amxTile_a1(DI), R10
+	MOVQ amxTile_a+8(BX), R10
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
@@ -7994,7 +8336,7 @@ begin5:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	MOVQ amxTile_left(DI), BP
 loop8:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
@@ -8011,10 +8353,10 @@ loop8:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half10
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded11
 half10:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 loaded11:
 	VMOVUPS 0(AX), Z0
@@ -8025,18 +8367,19 @@ loaded11:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half12
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded13
 half12:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 loaded13:
 	VMOVUPS 0(AX), Z0
@@ -8047,18 +8390,19 @@ loaded13:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half14
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded15
 half14:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 loaded15:
 	VMOVUPS 0(AX), Z0
@@ -8069,8 +8413,9 @@ loaded15:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	ADDQ $128, AX
 	INCQ DX
 	SUBQ $3, BP
@@ -8095,10 +8440,10 @@ rest17:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half19
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded20
 half19:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 loaded20:
 	VMOVUPS 0(AX), Z0
@@ -8109,8 +8454,9 @@ loaded20:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
@@ -8141,6 +8487,9 @@ whole21:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T1
 	MOVQ amxTile_rows(DI), BP
 	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
 	MOVQ amxTile_off(DI), R13
 	MOVQ R13, R14
 	SHRQ $1, R14
@@ -8149,29 +8498,40 @@ whole21:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done23
+	JGE more23
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done24
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more23:
 	CMPL amxTile_tail(DI), $0
 	JEQ next22
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next22:
 	JMP panel1
-done23:
+done24:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	TESTQ BP, BP
-	JZ rested25
-rest24:
+	JZ rested26
+rest25:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
-	JNZ half26
+	JNZ half27
 	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
-	JMP loaded27
-half26:
+	JMP loaded28
+half27:
 	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-loaded27:
+loaded28:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMOVAPS Z17, Z1
@@ -8186,8 +8546,8 @@ loaded27:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest24
-rested25:
+	JNZ rest25
+rested26:
 	VZEROUPPER
 	RET
 
@@ -8275,7 +8635,8 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -8390,14 +8751,14 @@ stored13:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done17
+	JLT done18
 	CMPL amxTile_tail(DI), $0
 	JEQ next16
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next16:
 	JMP panel1
-done17:
+done18:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	VZEROUPPER
 	RET
@@ -8490,7 +8851,8 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -8640,19 +9002,19 @@ whole13:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done15
+	JLT done16
 	CMPL amxTile_tail(DI), $0
 	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next14:
 	JMP panel1
-done15:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested17
-rest16:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -8677,8 +9039,8 @@ rest16:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest16
-rested17:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -8770,7 +9132,8 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -8932,19 +9295,19 @@ whole13:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done15
+	JLT done16
 	CMPL amxTile_tail(DI), $0
 	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next14:
 	JMP panel1
-done15:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested17
-rest16:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -8973,8 +9336,8 @@ rest16:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest16
-rested17:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -9077,7 +9440,8 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -9465,19 +9829,19 @@ whole13:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done15
+	JLT done16
 	CMPL amxTile_tail(DI), $0
 	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next14:
 	JMP panel1
-done15:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested17
-rest16:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -9578,8 +9942,8 @@ rest16:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest16
-rested17:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -9680,7 +10044,8 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -9950,19 +10315,19 @@ whole13:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done15
+	JLT done16
 	CMPL amxTile_tail(DI), $0
 	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next14:
 	JMP panel1
-done15:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested17
-rest16:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -10027,8 +10392,8 @@ rest16:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest16
-rested17:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -10129,7 +10494,8 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -10411,19 +10777,19 @@ whole13:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done15
+	JLT done16
 	CMPL amxTile_tail(DI), $0
 	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next14:
 	JMP panel1
-done15:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested17
-rest16:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -10492,8 +10858,8 @@ rest16:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest16
-rested17:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -10592,7 +10958,8 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -10992,19 +11359,19 @@ whole13:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done15
+	JLT done16
 	CMPL amxTile_tail(DI), $0
 	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next14:
 	JMP panel1
-done15:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested17
-rest16:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -11109,8 +11476,8 @@ rest16:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest16
-rested17:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -11213,7 +11580,8 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -11627,19 +11995,19 @@ whole13:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done15
+	JLT done16
 	CMPL amxTile_tail(DI), $0
 	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next14:
 	JMP panel1
-done15:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested17
-rest16:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -11752,8 +12120,8 @@ rest16:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest16
-rested17:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -11856,7 +12224,8 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -12282,19 +12651,19 @@ whole13:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done15
+	JLT done16
 	CMPL amxTile_tail(DI), $0
 	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next14:
 	JMP panel1
-done15:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested17
-rest16:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -12411,8 +12780,8 @@ rest16:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest16
-rested17:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -12424,6 +12793,14 @@ TEXT ·bf16T1x2p2R(SB), NOSPLIT, $8-8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
 	MOVL amxTile_mask(DI), AX
 	KMOVW AX, K1
 	SHRL $16, AX
@@ -12501,7 +12878,11 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -12513,7 +12894,7 @@ begin5:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	MOVQ amxTile_left(DI), BP
 loop8:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
@@ -12534,82 +12915,82 @@ loop8:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half10
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
-	VMOVUPS 128(R15)(R13*1), Z9
-	VMOVUPS 192(R15)(R13*1), Z10
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	VMOVUPS.Z 128(R15)(R13*1), K2, Z9
+	VMOVUPS.Z 192(R15)(R13*1), K2, Z10
 	JMP loaded11
 half10:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
-	VPMOVZXWD 64(R15)(R14*1), Z9
+	VPMOVZXWD.Z 64(R15)(R14*1), K2, Z9
 	VPSLLD $16, Z9, Z9
-	VPMOVZXWD 96(R15)(R14*1), Z10
+	VPMOVZXWD.Z 96(R15)(R14*1), K2, Z10
 	VPSLLD $16, Z10, Z10
 loaded11:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
-	VMOVUPS Z0, 64(BX)(R13*1)
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
 	VMOVUPS 128(AX), Z0
 	VADDPS Z9, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
-	VMOVUPS Z0, 128(BX)(R13*1)
+	VMOVUPS Z0, K2, 128(BX)(R13*1)
 	VMOVUPS 192(AX), Z0
 	VADDPS Z10, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
-	VMOVUPS Z0, 192(BX)(R13*1)
+	VMOVUPS Z0, K2, 192(BX)(R13*1)
 	ADDQ $256, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half12
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
-	VMOVUPS 128(R15)(R13*1), Z9
-	VMOVUPS 192(R15)(R13*1), Z10
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	VMOVUPS.Z 128(R15)(R13*1), K2, Z9
+	VMOVUPS.Z 192(R15)(R13*1), K2, Z10
 	JMP loaded13
 half12:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
-	VPMOVZXWD 64(R15)(R14*1), Z9
+	VPMOVZXWD.Z 64(R15)(R14*1), K2, Z9
 	VPSLLD $16, Z9, Z9
-	VPMOVZXWD 96(R15)(R14*1), Z10
+	VPMOVZXWD.Z 96(R15)(R14*1), K2, Z10
 	VPSLLD $16, Z10, Z10
 loaded13:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
-	VMOVUPS Z0, 64(BX)(R13*1)
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
 	VMOVUPS 128(AX), Z0
 	VADDPS Z9, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
-	VMOVUPS Z0, 128(BX)(R13*1)
+	VMOVUPS Z0, K2, 128(BX)(R13*1)
 	VMOVUPS 192(AX), Z0
 	VADDPS Z10, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
-	VMOVUPS Z0, 192(BX)(R13*1)
+	VMOVUPS Z0, K2, 192(BX)(R13*1)
 	ADDQ $256, AX
 	INCQ DX
 	SUBQ $2, BP
@@ -12633,41 +13014,41 @@ rest15:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half17
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
-	VMOVUPS 128(R15)(R13*1), Z9
-	VMOVUPS 192(R15)(R13*1), Z10
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	VMOVUPS.Z 128(R15)(R13*1), K2, Z9
+	VMOVUPS.Z 192(R15)(R13*1), K2, Z10
 	JMP loaded18
 half17:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
-	VPMOVZXWD 64(R15)(R14*1), Z9
+	VPMOVZXWD.Z 64(R15)(R14*1), K2, Z9
 	VPSLLD $16, Z9, Z9
-	VPMOVZXWD 96(R15)(R14*1), Z10
+	VPMOVZXWD.Z 96(R15)(R14*1), K2, Z10
 	VPSLLD $16, Z10, Z10
 loaded18:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
-	VMOVUPS Z0, 64(BX)(R13*1)
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
 	VMOVUPS 128(AX), Z0
 	VADDPS Z9, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
-	VMOVUPS Z0, 128(BX)(R13*1)
+	VMOVUPS Z0, K2, 128(BX)(R13*1)
 	VMOVUPS 192(AX), Z0
 	VADDPS Z10, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
-	VMOVUPS Z0, 192(BX)(R13*1)
+	VMOVUPS Z0, K2, 192(BX)(R13*1)
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
@@ -12708,6 +13089,9 @@ whole19:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(AX)(BX*1), T3
 	MOVQ amxTile_rows(DI), BP
 	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
 	MOVQ amxTile_off(DI), R13
 	MOVQ R13, R14
 	SHRQ $1, R14
@@ -12717,29 +13101,40 @@ whole19:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done21
+	JGE more21
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done22
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more21:
 	CMPL amxTile_tail(DI), $0
 	JEQ next20
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next20:
 	JMP panel1
-done21:
+done22:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	TESTQ BP, BP
-	JZ rested23
-rest22:
+	JZ rested24
+rest23:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
-	JNZ half24
+	JNZ half25
 	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	VMOVUPS.Z 128(R15)(R13*1), K2, Z9
 	VMOVUPS.Z 192(R15)(R13*1), K2, Z10
-	JMP loaded25
-half24:
+	JMP loaded26
+half25:
 	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
@@ -12748,7 +13143,7 @@ half24:
 	VPSLLD $16, Z9, Z9
 	VPMOVZXWD.Z 96(R15)(R14*1), K2, Z10
 	VPSLLD $16, Z10, Z10
-loaded25:
+loaded26:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
@@ -12772,8 +13167,8 @@ loaded25:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest22
-rested23:
+	JNZ rest23
+rested24:
 	VZEROUPPER
 	RET
 
@@ -12785,6 +13180,14 @@ TEXT ·bf16T1x2p2HR(SB), NOSPLIT, $8-8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
 	MOVL amxTile_mask(DI), AX
 	KMOVW AX, K1
 	SHRL $16, AX
@@ -12866,7 +13269,11 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -12878,7 +13285,7 @@ begin5:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	MOVQ amxTile_left(DI), BP
 loop8:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
@@ -12899,90 +13306,98 @@ loop8:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half10
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
-	VMOVUPS 128(R15)(R13*1), Z9
-	VMOVUPS 192(R15)(R13*1), Z10
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	VMOVUPS.Z 128(R15)(R13*1), K2, Z9
+	VMOVUPS.Z 192(R15)(R13*1), K2, Z10
 	JMP loaded11
 half10:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
-	VPMOVZXWD 64(R15)(R14*1), Z9
+	VPMOVZXWD.Z 64(R15)(R14*1), K2, Z9
 	VPSLLD $16, Z9, Z9
-	VPMOVZXWD 96(R15)(R14*1), Z10
+	VPMOVZXWD.Z 96(R15)(R14*1), K2, Z10
 	VPSLLD $16, Z10, Z10
 loaded11:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
+	VMOVAPS.Z Z0, K2, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 32(BX)(R14*1)
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
 	VMOVUPS 128(AX), Z0
 	VADDPS Z9, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
+	VMOVAPS.Z Z0, K2, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 64(BX)(R14*1)
+	VMOVDQU16 Y1, K4, 64(BX)(R14*1)
 	VMOVUPS 192(AX), Z0
 	VADDPS Z10, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
+	VMOVAPS.Z Z0, K2, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 96(BX)(R14*1)
+	VMOVDQU16 Y1, K4, 96(BX)(R14*1)
 	ADDQ $256, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half12
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
-	VMOVUPS 128(R15)(R13*1), Z9
-	VMOVUPS 192(R15)(R13*1), Z10
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	VMOVUPS.Z 128(R15)(R13*1), K2, Z9
+	VMOVUPS.Z 192(R15)(R13*1), K2, Z10
 	JMP loaded13
 half12:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
-	VPMOVZXWD 64(R15)(R14*1), Z9
+	VPMOVZXWD.Z 64(R15)(R14*1), K2, Z9
 	VPSLLD $16, Z9, Z9
-	VPMOVZXWD 96(R15)(R14*1), Z10
+	VPMOVZXWD.Z 96(R15)(R14*1), K2, Z10
 	VPSLLD $16, Z10, Z10
 loaded13:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
+	VMOVAPS.Z Z0, K2, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 32(BX)(R14*1)
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
 	VMOVUPS 128(AX), Z0
 	VADDPS Z9, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
+	VMOVAPS.Z Z0, K2, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 64(BX)(R14*1)
+	VMOVDQU16 Y1, K4, 64(BX)(R14*1)
 	VMOVUPS 192(AX), Z0
 	VADDPS Z10, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
+	VMOVAPS.Z Z0, K2, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 96(BX)(R14*1)
+	VMOVDQU16 Y1, K4, 96(BX)(R14*1)
 	ADDQ $256, AX
 	INCQ DX
 	SUBQ $2, BP
@@ -13006,45 +13421,49 @@ rest15:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half17
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
-	VMOVUPS 128(R15)(R13*1), Z9
-	VMOVUPS 192(R15)(R13*1), Z10
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	VMOVUPS.Z 128(R15)(R13*1), K2, Z9
+	VMOVUPS.Z 192(R15)(R13*1), K2, Z10
 	JMP loaded18
 half17:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
-	VPMOVZXWD 64(R15)(R14*1), Z9
+	VPMOVZXWD.Z 64(R15)(R14*1), K2, Z9
 	VPSLLD $16, Z9, Z9
-	VPMOVZXWD 96(R15)(R14*1), Z10
+	VPMOVZXWD.Z 96(R15)(R14*1), K2, Z10
 	VPSLLD $16, Z10, Z10
 loaded18:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
+	VMOVAPS.Z Z0, K2, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 32(BX)(R14*1)
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
 	VMOVUPS 128(AX), Z0
 	VADDPS Z9, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
+	VMOVAPS.Z Z0, K2, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 64(BX)(R14*1)
+	VMOVDQU16 Y1, K4, 64(BX)(R14*1)
 	VMOVUPS 192(AX), Z0
 	VADDPS Z10, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
+	VMOVAPS.Z Z0, K2, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 96(BX)(R14*1)
+	VMOVDQU16 Y1, K4, 96(BX)(R14*1)
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
@@ -13085,6 +13504,9 @@ whole19:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(AX)(BX*1), T3
 	MOVQ amxTile_rows(DI), BP
 	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
 	MOVQ amxTile_off(DI), R13
 	MOVQ R13, R14
 	SHRQ $1, R14
@@ -13094,29 +13516,40 @@ whole19:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done21
+	JGE more21
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done22
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more21:
 	CMPL amxTile_tail(DI), $0
 	JEQ next20
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next20:
 	JMP panel1
-done21:
+done22:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	TESTQ BP, BP
-	JZ rested23
-rest22:
+	JZ rested24
+rest23:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
-	JNZ half24
+	JNZ half25
 	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	VMOVUPS.Z 128(R15)(R13*1), K2, Z9
 	VMOVUPS.Z 192(R15)(R13*1), K2, Z10
-	JMP loaded25
-half24:
+	JMP loaded26
+half25:
 	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
@@ -13125,7 +13558,7 @@ half24:
 	VPSLLD $16, Z9, Z9
 	VPMOVZXWD.Z 96(R15)(R14*1), K2, Z10
 	VPSLLD $16, Z10, Z10
-loaded25:
+loaded26:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
@@ -13157,8 +13590,8 @@ loaded25:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest22
-rested23:
+	JNZ rest23
+rested24:
 	VZEROUPPER
 	RET
 
@@ -13181,6 +13614,14 @@ TEXT ·bf16T1x2p2siluR(SB), NOSPLIT, $8-8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
 	MOVL amxTile_mask(DI), AX
 	KMOVW AX, K1
 	SHRL $16, AX
@@ -13258,7 +13699,11 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -13270,7 +13715,7 @@ begin5:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	MOVQ amxTile_left(DI), BP
 loop8:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
@@ -13291,19 +13736,19 @@ loop8:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half10
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
-	VMOVUPS 128(R15)(R13*1), Z9
-	VMOVUPS 192(R15)(R13*1), Z10
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	VMOVUPS.Z 128(R15)(R13*1), K2, Z9
+	VMOVUPS.Z 192(R15)(R13*1), K2, Z10
 	JMP loaded11
 half10:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
-	VPMOVZXWD 64(R15)(R14*1), Z9
+	VPMOVZXWD.Z 64(R15)(R14*1), K2, Z9
 	VPSLLD $16, Z9, Z9
-	VPMOVZXWD 96(R15)(R14*1), Z10
+	VPMOVZXWD.Z 96(R15)(R14*1), K2, Z10
 	VPSLLD $16, Z10, Z10
 loaded11:
 	VMOVUPS 0(AX), Z0
@@ -13331,7 +13776,7 @@ loaded11:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMINPS Z0, Z16, Z1
@@ -13357,7 +13802,7 @@ loaded11:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
-	VMOVUPS Z0, 64(BX)(R13*1)
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
 	VMOVUPS 128(AX), Z0
 	VADDPS Z9, Z0, Z0
 	VMINPS Z0, Z16, Z1
@@ -13383,7 +13828,7 @@ loaded11:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
-	VMOVUPS Z0, 128(BX)(R13*1)
+	VMOVUPS Z0, K2, 128(BX)(R13*1)
 	VMOVUPS 192(AX), Z0
 	VADDPS Z10, Z0, Z0
 	VMINPS Z0, Z16, Z1
@@ -13409,26 +13854,26 @@ loaded11:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
-	VMOVUPS Z0, 192(BX)(R13*1)
+	VMOVUPS Z0, K2, 192(BX)(R13*1)
 	ADDQ $256, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half12
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
-	VMOVUPS 128(R15)(R13*1), Z9
-	VMOVUPS 192(R15)(R13*1), Z10
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	VMOVUPS.Z 128(R15)(R13*1), K2, Z9
+	VMOVUPS.Z 192(R15)(R13*1), K2, Z10
 	JMP loaded13
 half12:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
-	VPMOVZXWD 64(R15)(R14*1), Z9
+	VPMOVZXWD.Z 64(R15)(R14*1), K2, Z9
 	VPSLLD $16, Z9, Z9
-	VPMOVZXWD 96(R15)(R14*1), Z10
+	VPMOVZXWD.Z 96(R15)(R14*1), K2, Z10
 	VPSLLD $16, Z10, Z10
 loaded13:
 	VMOVUPS 0(AX), Z0
@@ -13456,7 +13901,7 @@ loaded13:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMINPS Z0, Z16, Z1
@@ -13482,7 +13927,7 @@ loaded13:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
-	VMOVUPS Z0, 64(BX)(R13*1)
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
 	VMOVUPS 128(AX), Z0
 	VADDPS Z9, Z0, Z0
 	VMINPS Z0, Z16, Z1
@@ -13508,7 +13953,7 @@ loaded13:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
-	VMOVUPS Z0, 128(BX)(R13*1)
+	VMOVUPS Z0, K2, 128(BX)(R13*1)
 	VMOVUPS 192(AX), Z0
 	VADDPS Z10, Z0, Z0
 	VMINPS Z0, Z16, Z1
@@ -13534,7 +13979,7 @@ loaded13:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
-	VMOVUPS Z0, 192(BX)(R13*1)
+	VMOVUPS Z0, K2, 192(BX)(R13*1)
 	ADDQ $256, AX
 	INCQ DX
 	SUBQ $2, BP
@@ -13558,197 +14003,12 @@ rest15:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half17
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
-	VMOVUPS 128(R15)(R13*1), Z9
-	VMOVUPS 192(R15)(R13*1), Z10
-	JMP loaded18
-half17:
-	VPMOVZXWD 0(R15)(R14*1), Z7
-	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
-	VPSLLD $16, Z8, Z8
-	VPMOVZXWD 64(R15)(R14*1), Z9
-	VPSLLD $16, Z9, Z9
-	VPMOVZXWD 96(R15)(R14*1), Z10
-	VPSLLD $16, Z10, Z10
-loaded18:
-	VMOVUPS 0(AX), Z0
-	VADDPS Z7, Z0, Z0
-	VMINPS Z0, Z16, Z1
-	VMAXPS Z1, Z17, Z1
-	VPXORD Z2, Z2, Z2
-	VSUBPS Z1, Z2, Z1
-	VMULPS Z18, Z1, Z2
-	VRNDSCALEPS $0, Z2, Z2
-	VFNMADD231PS Z19, Z2, Z1
-	VFNMADD231PS Z20, Z2, Z1
-	VMOVAPS Z26, Z3
-	VFMADD213PS Z25, Z1, Z3
-	VFMADD213PS Z24, Z1, Z3
-	VFMADD213PS Z23, Z1, Z3
-	VFMADD213PS Z22, Z1, Z3
-	VFMADD213PS Z21, Z1, Z3
-	VFMADD213PS Z21, Z1, Z3
-	VSCALEFPS Z2, Z3, Z1
-	VADDPS Z21, Z1, Z1
-	VRCP14PS Z1, Z2
-	VMOVAPS Z21, Z3
-	VFNMADD231PS Z2, Z1, Z3
-	VFMADD213PS Z2, Z2, Z3
-	VMAXPS Z0, Z17, Z0
-	VMULPS Z3, Z0, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
-	VMOVUPS 64(AX), Z0
-	VADDPS Z8, Z0, Z0
-	VMINPS Z0, Z16, Z1
-	VMAXPS Z1, Z17, Z1
-	VPXORD Z2, Z2, Z2
-	VSUBPS Z1, Z2, Z1
-	VMULPS Z18, Z1, Z2
-	VRNDSCALEPS $0, Z2, Z2
-	VFNMADD231PS Z19, Z2, Z1
-	VFNMADD231PS Z20, Z2, Z1
-	VMOVAPS Z26, Z3
-	VFMADD213PS Z25, Z1, Z3
-	VFMADD213PS Z24, Z1, Z3
-	VFMADD213PS Z23, Z1, Z3
-	VFMADD213PS Z22, Z1, Z3
-	VFMADD213PS Z21, Z1, Z3
-	VFMADD213PS Z21, Z1, Z3
-	VSCALEFPS Z2, Z3, Z1
-	VADDPS Z21, Z1, Z1
-	VRCP14PS Z1, Z2
-	VMOVAPS Z21, Z3
-	VFNMADD231PS Z2, Z1, Z3
-	VFMADD213PS Z2, Z2, Z3
-	VMAXPS Z0, Z17, Z0
-	VMULPS Z3, Z0, Z0
-	VMOVUPS Z0, 64(BX)(R13*1)
-	VMOVUPS 128(AX), Z0
-	VADDPS Z9, Z0, Z0
-	VMINPS Z0, Z16, Z1
-	VMAXPS Z1, Z17, Z1
-	VPXORD Z2, Z2, Z2
-	VSUBPS Z1, Z2, Z1
-	VMULPS Z18, Z1, Z2
-	VRNDSCALEPS $0, Z2, Z2
-	VFNMADD231PS Z19, Z2, Z1
-	VFNMADD231PS Z20, Z2, Z1
-	VMOVAPS Z26, Z3
-	VFMADD213PS Z25, Z1, Z3
-	VFMADD213PS Z24, Z1, Z3
-	VFMADD213PS Z23, Z1, Z3
-	VFMADD213PS Z22, Z1, Z3
-	VFMADD213PS Z21, Z1, Z3
-	VFMADD213PS Z21, Z1, Z3
-	VSCALEFPS Z2, Z3, Z1
-	VADDPS Z21, Z1, Z1
-	VRCP14PS Z1, Z2
-	VMOVAPS Z21, Z3
-	VFNMADD231PS Z2, Z1, Z3
-	VFMADD213PS Z2, Z2, Z3
-	VMAXPS Z0, Z17, Z0
-	VMULPS Z3, Z0, Z0
-	VMOVUPS Z0, 128(BX)(R13*1)
-	VMOVUPS 192(AX), Z0
-	VADDPS Z10, Z0, Z0
-	VMINPS Z0, Z16, Z1
-	VMAXPS Z1, Z17, Z1
-	VPXORD Z2, Z2, Z2
-	VSUBPS Z1, Z2, Z1
-	VMULPS Z18, Z1, Z2
-	VRNDSCALEPS $0, Z2, Z2
-	VFNMADD231PS Z19, Z2, Z1
-	VFNMADD231PS Z20, Z2, Z1
-	VMOVAPS Z26, Z3
-	VFMADD213PS Z25, Z1, Z3
-	VFMADD213PS Z24, Z1, Z3
-	VFMADD213PS Z23, Z1, Z3
-	VFMADD213PS Z22, Z1, Z3
-	VFMADD213PS Z21, Z1, Z3
-	VFMADD213PS Z21, Z1, Z3
-	VSCALEFPS Z2, Z3, Z1
-	VADDPS Z21, Z1, Z1
-	VRCP14PS Z1, Z2
-	VMOVAPS Z21, Z3
-	VFNMADD231PS Z2, Z1, Z3
-	VFMADD213PS Z2, Z2, Z3
-	VMAXPS Z0, Z17, Z0
-	VMULPS Z3, Z0, Z0
-	VMOVUPS Z0, 192(BX)(R13*1)
-	ADDQ $256, AX
-	INCQ DX
-	DECQ BP
-	JNZ rest15
-rested16:
-	CMPL amxTile_tail(DI), $0
-	JEQ whole19
-	MOVQ amxTile_slot(DI), AX
-	LEAQ amxTile_scratch(DI)(AX*1), AX
-	MOVQ $256, BX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 128(AX)(BX*1), T2
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(AX)(BX*1), T3
-	LEAQ amxTile_cfgTail(DI), DX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
-	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T5
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T5, T4, T0
-	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T6
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T6, T4, T1
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T7
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
-whole19:
-	MOVQ amxTile_slot(DI), AX
-	XORQ $4096, amxTile_slot(DI)
-	LEAQ amxTile_scratch(DI)(AX*1), AX
-	MOVQ $256, BX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 128(AX)(BX*1), T2
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(AX)(BX*1), T3
-	MOVQ amxTile_rows(DI), BP
-	MOVQ BP, amxTile_left(DI)
-	MOVQ amxTile_off(DI), R13
-	MOVQ R13, R14
-	SHRQ $1, R14
-	ADDQ $256, amxTile_off(DI)
-	MOVQ amxTile_bp(DI), BX
-	SHLQ $1, BX
-	ADDQ BX, amxTile_boff(DI)
-	SUBQ $2, amxTile_n(DI)
-	CMPQ amxTile_n(DI), $2
-	JLT done21
-	CMPL amxTile_tail(DI), $0
-	JEQ next20
-	LEAQ amxTile_cfg(DI), AX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next20:
-	JMP panel1
-done21:
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
-	XORQ DX, DX
-	TESTQ BP, BP
-	JZ rested23
-rest22:
-	MOVQ amxTile_c(DI)(DX*8), BX
-	MOVQ amxTile_r(DI)(DX*8), R15
-	TESTL $8, amxTile_flags(DI)
-	JNZ half24
 	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	VMOVUPS.Z 128(R15)(R13*1), K2, Z9
 	VMOVUPS.Z 192(R15)(R13*1), K2, Z10
-	JMP loaded25
-half24:
+	JMP loaded18
+half17:
 	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
@@ -13757,7 +14017,7 @@ half24:
 	VPSLLD $16, Z9, Z9
 	VPMOVZXWD.Z 96(R15)(R14*1), K2, Z10
 	VPSLLD $16, Z10, Z10
-loaded25:
+loaded18:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMINPS Z0, Z16, Z1
@@ -13865,8 +14125,207 @@ loaded25:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest22
-rested23:
+	JNZ rest15
+rested16:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole19
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(AX)(BX*1), T3
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T5, T4, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T6, T4, T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
+whole19:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(AX)(BX*1), T3
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $256, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	SHLQ $1, BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $2, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $2
+	JGE more21
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done22
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more21:
+	CMPL amxTile_tail(DI), $0
+	JEQ next20
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next20:
+	JMP panel1
+done22:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested24
+rest23:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half25
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	VMOVUPS.Z 128(R15)(R13*1), K2, Z9
+	VMOVUPS.Z 192(R15)(R13*1), K2, Z10
+	JMP loaded26
+half25:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+	VPMOVZXWD.Z 64(R15)(R14*1), K2, Z9
+	VPSLLD $16, Z9, Z9
+	VPMOVZXWD.Z 96(R15)(R14*1), K2, Z10
+	VPSLLD $16, Z10, Z10
+loaded26:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	VMOVUPS 128(AX), Z0
+	VADDPS Z9, Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K2, 128(BX)(R13*1)
+	VMOVUPS 192(AX), Z0
+	VADDPS Z10, Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K2, 192(BX)(R13*1)
+	ADDQ $256, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest23
+rested24:
 	VZEROUPPER
 	RET
 
@@ -13889,6 +14348,14 @@ TEXT ·bf16T1x2p2siluHR(SB), NOSPLIT, $8-8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
 	MOVL amxTile_mask(DI), AX
 	KMOVW AX, K1
 	SHRL $16, AX
@@ -13970,7 +14437,11 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -13982,7 +14453,7 @@ begin5:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	MOVQ amxTile_left(DI), BP
 loop8:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
@@ -14003,19 +14474,19 @@ loop8:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half10
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
-	VMOVUPS 128(R15)(R13*1), Z9
-	VMOVUPS 192(R15)(R13*1), Z10
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	VMOVUPS.Z 128(R15)(R13*1), K2, Z9
+	VMOVUPS.Z 192(R15)(R13*1), K2, Z10
 	JMP loaded11
 half10:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
-	VPMOVZXWD 64(R15)(R14*1), Z9
+	VPMOVZXWD.Z 64(R15)(R14*1), K2, Z9
 	VPSLLD $16, Z9, Z9
-	VPMOVZXWD 96(R15)(R14*1), Z10
+	VPMOVZXWD.Z 96(R15)(R14*1), K2, Z10
 	VPSLLD $16, Z10, Z10
 loaded11:
 	VMOVUPS 0(AX), Z0
@@ -14043,8 +14514,9 @@ loaded11:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMINPS Z0, Z16, Z1
@@ -14070,8 +14542,9 @@ loaded11:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
+	VMOVAPS.Z Z0, K2, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 32(BX)(R14*1)
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
 	VMOVUPS 128(AX), Z0
 	VADDPS Z9, Z0, Z0
 	VMINPS Z0, Z16, Z1
@@ -14097,8 +14570,9 @@ loaded11:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
+	VMOVAPS.Z Z0, K2, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 64(BX)(R14*1)
+	VMOVDQU16 Y1, K4, 64(BX)(R14*1)
 	VMOVUPS 192(AX), Z0
 	VADDPS Z10, Z0, Z0
 	VMINPS Z0, Z16, Z1
@@ -14124,27 +14598,28 @@ loaded11:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
+	VMOVAPS.Z Z0, K2, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 96(BX)(R14*1)
+	VMOVDQU16 Y1, K4, 96(BX)(R14*1)
 	ADDQ $256, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half12
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
-	VMOVUPS 128(R15)(R13*1), Z9
-	VMOVUPS 192(R15)(R13*1), Z10
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	VMOVUPS.Z 128(R15)(R13*1), K2, Z9
+	VMOVUPS.Z 192(R15)(R13*1), K2, Z10
 	JMP loaded13
 half12:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
-	VPMOVZXWD 64(R15)(R14*1), Z9
+	VPMOVZXWD.Z 64(R15)(R14*1), K2, Z9
 	VPSLLD $16, Z9, Z9
-	VPMOVZXWD 96(R15)(R14*1), Z10
+	VPMOVZXWD.Z 96(R15)(R14*1), K2, Z10
 	VPSLLD $16, Z10, Z10
 loaded13:
 	VMOVUPS 0(AX), Z0
@@ -14172,8 +14647,9 @@ loaded13:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMINPS Z0, Z16, Z1
@@ -14199,8 +14675,9 @@ loaded13:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
+	VMOVAPS.Z Z0, K2, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 32(BX)(R14*1)
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
 	VMOVUPS 128(AX), Z0
 	VADDPS Z9, Z0, Z0
 	VMINPS Z0, Z16, Z1
@@ -14226,8 +14703,9 @@ loaded13:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
+	VMOVAPS.Z Z0, K2, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 64(BX)(R14*1)
+	VMOVDQU16 Y1, K4, 64(BX)(R14*1)
 	VMOVUPS 192(AX), Z0
 	VADDPS Z10, Z0, Z0
 	VMINPS Z0, Z16, Z1
@@ -14253,8 +14731,9 @@ loaded13:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
+	VMOVAPS.Z Z0, K2, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 96(BX)(R14*1)
+	VMOVDQU16 Y1, K4, 96(BX)(R14*1)
 	ADDQ $256, AX
 	INCQ DX
 	SUBQ $2, BP
@@ -14278,201 +14757,12 @@ rest15:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half17
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
-	VMOVUPS 128(R15)(R13*1), Z9
-	VMOVUPS 192(R15)(R13*1), Z10
-	JMP loaded18
-half17:
-	VPMOVZXWD 0(R15)(R14*1), Z7
-	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
-	VPSLLD $16, Z8, Z8
-	VPMOVZXWD 64(R15)(R14*1), Z9
-	VPSLLD $16, Z9, Z9
-	VPMOVZXWD 96(R15)(R14*1), Z10
-	VPSLLD $16, Z10, Z10
-loaded18:
-	VMOVUPS 0(AX), Z0
-	VADDPS Z7, Z0, Z0
-	VMINPS Z0, Z16, Z1
-	VMAXPS Z1, Z17, Z1
-	VPXORD Z2, Z2, Z2
-	VSUBPS Z1, Z2, Z1
-	VMULPS Z18, Z1, Z2
-	VRNDSCALEPS $0, Z2, Z2
-	VFNMADD231PS Z19, Z2, Z1
-	VFNMADD231PS Z20, Z2, Z1
-	VMOVAPS Z26, Z3
-	VFMADD213PS Z25, Z1, Z3
-	VFMADD213PS Z24, Z1, Z3
-	VFMADD213PS Z23, Z1, Z3
-	VFMADD213PS Z22, Z1, Z3
-	VFMADD213PS Z21, Z1, Z3
-	VFMADD213PS Z21, Z1, Z3
-	VSCALEFPS Z2, Z3, Z1
-	VADDPS Z21, Z1, Z1
-	VRCP14PS Z1, Z2
-	VMOVAPS Z21, Z3
-	VFNMADD231PS Z2, Z1, Z3
-	VFMADD213PS Z2, Z2, Z3
-	VMAXPS Z0, Z17, Z0
-	VMULPS Z3, Z0, Z0
-	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
-	VMOVUPS 64(AX), Z0
-	VADDPS Z8, Z0, Z0
-	VMINPS Z0, Z16, Z1
-	VMAXPS Z1, Z17, Z1
-	VPXORD Z2, Z2, Z2
-	VSUBPS Z1, Z2, Z1
-	VMULPS Z18, Z1, Z2
-	VRNDSCALEPS $0, Z2, Z2
-	VFNMADD231PS Z19, Z2, Z1
-	VFNMADD231PS Z20, Z2, Z1
-	VMOVAPS Z26, Z3
-	VFMADD213PS Z25, Z1, Z3
-	VFMADD213PS Z24, Z1, Z3
-	VFMADD213PS Z23, Z1, Z3
-	VFMADD213PS Z22, Z1, Z3
-	VFMADD213PS Z21, Z1, Z3
-	VFMADD213PS Z21, Z1, Z3
-	VSCALEFPS Z2, Z3, Z1
-	VADDPS Z21, Z1, Z1
-	VRCP14PS Z1, Z2
-	VMOVAPS Z21, Z3
-	VFNMADD231PS Z2, Z1, Z3
-	VFMADD213PS Z2, Z2, Z3
-	VMAXPS Z0, Z17, Z0
-	VMULPS Z3, Z0, Z0
-	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 32(BX)(R14*1)
-	VMOVUPS 128(AX), Z0
-	VADDPS Z9, Z0, Z0
-	VMINPS Z0, Z16, Z1
-	VMAXPS Z1, Z17, Z1
-	VPXORD Z2, Z2, Z2
-	VSUBPS Z1, Z2, Z1
-	VMULPS Z18, Z1, Z2
-	VRNDSCALEPS $0, Z2, Z2
-	VFNMADD231PS Z19, Z2, Z1
-	VFNMADD231PS Z20, Z2, Z1
-	VMOVAPS Z26, Z3
-	VFMADD213PS Z25, Z1, Z3
-	VFMADD213PS Z24, Z1, Z3
-	VFMADD213PS Z23, Z1, Z3
-	VFMADD213PS Z22, Z1, Z3
-	VFMADD213PS Z21, Z1, Z3
-	VFMADD213PS Z21, Z1, Z3
-	VSCALEFPS Z2, Z3, Z1
-	VADDPS Z21, Z1, Z1
-	VRCP14PS Z1, Z2
-	VMOVAPS Z21, Z3
-	VFNMADD231PS Z2, Z1, Z3
-	VFMADD213PS Z2, Z2, Z3
-	VMAXPS Z0, Z17, Z0
-	VMULPS Z3, Z0, Z0
-	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 64(BX)(R14*1)
-	VMOVUPS 192(AX), Z0
-	VADDPS Z10, Z0, Z0
-	VMINPS Z0, Z16, Z1
-	VMAXPS Z1, Z17, Z1
-	VPXORD Z2, Z2, Z2
-	VSUBPS Z1, Z2, Z1
-	VMULPS Z18, Z1, Z2
-	VRNDSCALEPS $0, Z2, Z2
-	VFNMADD231PS Z19, Z2, Z1
-	VFNMADD231PS Z20, Z2, Z1
-	VMOVAPS Z26, Z3
-	VFMADD213PS Z25, Z1, Z3
-	VFMADD213PS Z24, Z1, Z3
-	VFMADD213PS Z23, Z1, Z3
-	VFMADD213PS Z22, Z1, Z3
-	VFMADD213PS Z21, Z1, Z3
-	VFMADD213PS Z21, Z1, Z3
-	VSCALEFPS Z2, Z3, Z1
-	VADDPS Z21, Z1, Z1
-	VRCP14PS Z1, Z2
-	VMOVAPS Z21, Z3
-	VFNMADD231PS Z2, Z1, Z3
-	VFMADD213PS Z2, Z2, Z3
-	VMAXPS Z0, Z17, Z0
-	VMULPS Z3, Z0, Z0
-	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 96(BX)(R14*1)
-	ADDQ $256, AX
-	INCQ DX
-	DECQ BP
-	JNZ rest15
-rested16:
-	CMPL amxTile_tail(DI), $0
-	JEQ whole19
-	MOVQ amxTile_slot(DI), AX
-	LEAQ amxTile_scratch(DI)(AX*1), AX
-	MOVQ $256, BX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 128(AX)(BX*1), T2
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(AX)(BX*1), T3
-	LEAQ amxTile_cfgTail(DI), DX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
-	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T5
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T5, T4, T0
-	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T6
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T6, T4, T1
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T7
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
-whole19:
-	MOVQ amxTile_slot(DI), AX
-	XORQ $4096, amxTile_slot(DI)
-	LEAQ amxTile_scratch(DI)(AX*1), AX
-	MOVQ $256, BX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 128(AX)(BX*1), T2
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(AX)(BX*1), T3
-	MOVQ amxTile_rows(DI), BP
-	MOVQ BP, amxTile_left(DI)
-	MOVQ amxTile_off(DI), R13
-	MOVQ R13, R14
-	SHRQ $1, R14
-	ADDQ $256, amxTile_off(DI)
-	MOVQ amxTile_bp(DI), BX
-	SHLQ $1, BX
-	ADDQ BX, amxTile_boff(DI)
-	SUBQ $2, amxTile_n(DI)
-	CMPQ amxTile_n(DI), $2
-	JLT done21
-	CMPL amxTile_tail(DI), $0
-	JEQ next20
-	LEAQ amxTile_cfg(DI), AX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next20:
-	JMP panel1
-done21:
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
-	XORQ DX, DX
-	TESTQ BP, BP
-	JZ rested23
-rest22:
-	MOVQ amxTile_c(DI)(DX*8), BX
-	MOVQ amxTile_r(DI)(DX*8), R15
-	TESTL $8, amxTile_flags(DI)
-	JNZ half24
 	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	VMOVUPS.Z 128(R15)(R13*1), K2, Z9
 	VMOVUPS.Z 192(R15)(R13*1), K2, Z10
-	JMP loaded25
-half24:
+	JMP loaded18
+half17:
 	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
@@ -14481,7 +14771,7 @@ half24:
 	VPSLLD $16, Z9, Z9
 	VPMOVZXWD.Z 96(R15)(R14*1), K2, Z10
 	VPSLLD $16, Z10, Z10
-loaded25:
+loaded18:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMINPS Z0, Z16, Z1
@@ -14597,8 +14887,215 @@ loaded25:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest22
-rested23:
+	JNZ rest15
+rested16:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole19
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(AX)(BX*1), T3
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T5, T4, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T6, T4, T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
+whole19:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(AX)(BX*1), T3
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $256, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	SHLQ $1, BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $2, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $2
+	JGE more21
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done22
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more21:
+	CMPL amxTile_tail(DI), $0
+	JEQ next20
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next20:
+	JMP panel1
+done22:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested24
+rest23:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half25
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	VMOVUPS.Z 128(R15)(R13*1), K2, Z9
+	VMOVUPS.Z 192(R15)(R13*1), K2, Z10
+	JMP loaded26
+half25:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+	VPMOVZXWD.Z 64(R15)(R14*1), K2, Z9
+	VPSLLD $16, Z9, Z9
+	VPMOVZXWD.Z 96(R15)(R14*1), K2, Z10
+	VPSLLD $16, Z10, Z10
+loaded26:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVAPS.Z Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVAPS.Z Z0, K2, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	VMOVUPS 128(AX), Z0
+	VADDPS Z9, Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVAPS.Z Z0, K2, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 64(BX)(R14*1)
+	VMOVUPS 192(AX), Z0
+	VADDPS Z10, Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVAPS.Z Z0, K2, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 96(BX)(R14*1)
+	ADDQ $256, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest23
+rested24:
 	VZEROUPPER
 	RET
 
@@ -14613,6 +15110,14 @@ TEXT ·bf16T1x2p2hardswishR(SB), NOSPLIT, $8-8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
 	MOVL amxTile_mask(DI), AX
 	KMOVW AX, K1
 	SHRL $16, AX
@@ -14690,7 +15195,11 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -14702,7 +15211,7 @@ begin5:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	MOVQ amxTile_left(DI), BP
 loop8:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
@@ -14723,19 +15232,19 @@ loop8:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half10
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
-	VMOVUPS 128(R15)(R13*1), Z9
-	VMOVUPS 192(R15)(R13*1), Z10
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	VMOVUPS.Z 128(R15)(R13*1), K2, Z9
+	VMOVUPS.Z 192(R15)(R13*1), K2, Z10
 	JMP loaded11
 half10:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
-	VPMOVZXWD 64(R15)(R14*1), Z9
+	VPMOVZXWD.Z 64(R15)(R14*1), K2, Z9
 	VPSLLD $16, Z9, Z9
-	VPMOVZXWD 96(R15)(R14*1), Z10
+	VPMOVZXWD.Z 96(R15)(R14*1), K2, Z10
 	VPSLLD $16, Z10, Z10
 loaded11:
 	VMOVUPS 0(AX), Z0
@@ -14746,7 +15255,7 @@ loaded11:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMOVAPS Z17, Z1
@@ -14755,7 +15264,7 @@ loaded11:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
-	VMOVUPS Z0, 64(BX)(R13*1)
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
 	VMOVUPS 128(AX), Z0
 	VADDPS Z9, Z0, Z0
 	VMOVAPS Z17, Z1
@@ -14764,7 +15273,7 @@ loaded11:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
-	VMOVUPS Z0, 128(BX)(R13*1)
+	VMOVUPS Z0, K2, 128(BX)(R13*1)
 	VMOVUPS 192(AX), Z0
 	VADDPS Z10, Z0, Z0
 	VMOVAPS Z17, Z1
@@ -14773,26 +15282,26 @@ loaded11:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
-	VMOVUPS Z0, 192(BX)(R13*1)
+	VMOVUPS Z0, K2, 192(BX)(R13*1)
 	ADDQ $256, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half12
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
-	VMOVUPS 128(R15)(R13*1), Z9
-	VMOVUPS 192(R15)(R13*1), Z10
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	VMOVUPS.Z 128(R15)(R13*1), K2, Z9
+	VMOVUPS.Z 192(R15)(R13*1), K2, Z10
 	JMP loaded13
 half12:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
-	VPMOVZXWD 64(R15)(R14*1), Z9
+	VPMOVZXWD.Z 64(R15)(R14*1), K2, Z9
 	VPSLLD $16, Z9, Z9
-	VPMOVZXWD 96(R15)(R14*1), Z10
+	VPMOVZXWD.Z 96(R15)(R14*1), K2, Z10
 	VPSLLD $16, Z10, Z10
 loaded13:
 	VMOVUPS 0(AX), Z0
@@ -14803,7 +15312,7 @@ loaded13:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMOVAPS Z17, Z1
@@ -14812,7 +15321,7 @@ loaded13:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
-	VMOVUPS Z0, 64(BX)(R13*1)
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
 	VMOVUPS 128(AX), Z0
 	VADDPS Z9, Z0, Z0
 	VMOVAPS Z17, Z1
@@ -14821,7 +15330,7 @@ loaded13:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
-	VMOVUPS Z0, 128(BX)(R13*1)
+	VMOVUPS Z0, K2, 128(BX)(R13*1)
 	VMOVUPS 192(AX), Z0
 	VADDPS Z10, Z0, Z0
 	VMOVAPS Z17, Z1
@@ -14830,7 +15339,7 @@ loaded13:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
-	VMOVUPS Z0, 192(BX)(R13*1)
+	VMOVUPS Z0, K2, 192(BX)(R13*1)
 	ADDQ $256, AX
 	INCQ DX
 	SUBQ $2, BP
@@ -14854,129 +15363,12 @@ rest15:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half17
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
-	VMOVUPS 128(R15)(R13*1), Z9
-	VMOVUPS 192(R15)(R13*1), Z10
-	JMP loaded18
-half17:
-	VPMOVZXWD 0(R15)(R14*1), Z7
-	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
-	VPSLLD $16, Z8, Z8
-	VPMOVZXWD 64(R15)(R14*1), Z9
-	VPSLLD $16, Z9, Z9
-	VPMOVZXWD 96(R15)(R14*1), Z10
-	VPSLLD $16, Z10, Z10
-loaded18:
-	VMOVUPS 0(AX), Z0
-	VADDPS Z7, Z0, Z0
-	VMOVAPS Z17, Z1
-	VFMADD231PS Z16, Z0, Z1
-	VXORPS Z2, Z2, Z2
-	VMAXPS Z2, Z1, Z1
-	VMINPS Z18, Z1, Z1
-	VMULPS Z1, Z0, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
-	VMOVUPS 64(AX), Z0
-	VADDPS Z8, Z0, Z0
-	VMOVAPS Z17, Z1
-	VFMADD231PS Z16, Z0, Z1
-	VXORPS Z2, Z2, Z2
-	VMAXPS Z2, Z1, Z1
-	VMINPS Z18, Z1, Z1
-	VMULPS Z1, Z0, Z0
-	VMOVUPS Z0, 64(BX)(R13*1)
-	VMOVUPS 128(AX), Z0
-	VADDPS Z9, Z0, Z0
-	VMOVAPS Z17, Z1
-	VFMADD231PS Z16, Z0, Z1
-	VXORPS Z2, Z2, Z2
-	VMAXPS Z2, Z1, Z1
-	VMINPS Z18, Z1, Z1
-	VMULPS Z1, Z0, Z0
-	VMOVUPS Z0, 128(BX)(R13*1)
-	VMOVUPS 192(AX), Z0
-	VADDPS Z10, Z0, Z0
-	VMOVAPS Z17, Z1
-	VFMADD231PS Z16, Z0, Z1
-	VXORPS Z2, Z2, Z2
-	VMAXPS Z2, Z1, Z1
-	VMINPS Z18, Z1, Z1
-	VMULPS Z1, Z0, Z0
-	VMOVUPS Z0, 192(BX)(R13*1)
-	ADDQ $256, AX
-	INCQ DX
-	DECQ BP
-	JNZ rest15
-rested16:
-	CMPL amxTile_tail(DI), $0
-	JEQ whole19
-	MOVQ amxTile_slot(DI), AX
-	LEAQ amxTile_scratch(DI)(AX*1), AX
-	MOVQ $256, BX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 128(AX)(BX*1), T2
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(AX)(BX*1), T3
-	LEAQ amxTile_cfgTail(DI), DX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
-	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T5
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T5, T4, T0
-	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T6
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T6, T4, T1
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T7
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
-whole19:
-	MOVQ amxTile_slot(DI), AX
-	XORQ $4096, amxTile_slot(DI)
-	LEAQ amxTile_scratch(DI)(AX*1), AX
-	MOVQ $256, BX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 128(AX)(BX*1), T2
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(AX)(BX*1), T3
-	MOVQ amxTile_rows(DI), BP
-	MOVQ BP, amxTile_left(DI)
-	MOVQ amxTile_off(DI), R13
-	MOVQ R13, R14
-	SHRQ $1, R14
-	ADDQ $256, amxTile_off(DI)
-	MOVQ amxTile_bp(DI), BX
-	SHLQ $1, BX
-	ADDQ BX, amxTile_boff(DI)
-	SUBQ $2, amxTile_n(DI)
-	CMPQ amxTile_n(DI), $2
-	JLT done21
-	CMPL amxTile_tail(DI), $0
-	JEQ next20
-	LEAQ amxTile_cfg(DI), AX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next20:
-	JMP panel1
-done21:
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
-	XORQ DX, DX
-	TESTQ BP, BP
-	JZ rested23
-rest22:
-	MOVQ amxTile_c(DI)(DX*8), BX
-	MOVQ amxTile_r(DI)(DX*8), R15
-	TESTL $8, amxTile_flags(DI)
-	JNZ half24
 	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	VMOVUPS.Z 128(R15)(R13*1), K2, Z9
 	VMOVUPS.Z 192(R15)(R13*1), K2, Z10
-	JMP loaded25
-half24:
+	JMP loaded18
+half17:
 	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
@@ -14985,7 +15377,7 @@ half24:
 	VPSLLD $16, Z9, Z9
 	VPMOVZXWD.Z 96(R15)(R14*1), K2, Z10
 	VPSLLD $16, Z10, Z10
-loaded25:
+loaded18:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMOVAPS Z17, Z1
@@ -15025,8 +15417,139 @@ loaded25:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest22
-rested23:
+	JNZ rest15
+rested16:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole19
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(AX)(BX*1), T3
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T5, T4, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T6, T4, T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
+whole19:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(AX)(BX*1), T3
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $256, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	SHLQ $1, BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $2, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $2
+	JGE more21
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done22
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more21:
+	CMPL amxTile_tail(DI), $0
+	JEQ next20
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next20:
+	JMP panel1
+done22:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested24
+rest23:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half25
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	VMOVUPS.Z 128(R15)(R13*1), K2, Z9
+	VMOVUPS.Z 192(R15)(R13*1), K2, Z10
+	JMP loaded26
+half25:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+	VPMOVZXWD.Z 64(R15)(R14*1), K2, Z9
+	VPSLLD $16, Z9, Z9
+	VPMOVZXWD.Z 96(R15)(R14*1), K2, Z10
+	VPSLLD $16, Z10, Z10
+loaded26:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	VMOVUPS 128(AX), Z0
+	VADDPS Z9, Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K2, 128(BX)(R13*1)
+	VMOVUPS 192(AX), Z0
+	VADDPS Z10, Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K2, 192(BX)(R13*1)
+	ADDQ $256, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest23
+rested24:
 	VZEROUPPER
 	RET
 
@@ -15041,6 +15564,14 @@ TEXT ·bf16T1x2p2hardswishHR(SB), NOSPLIT, $8-8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
 	MOVL amxTile_mask(DI), AX
 	KMOVW AX, K1
 	SHRL $16, AX
@@ -15122,7 +15653,11 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -15134,7 +15669,7 @@ begin5:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	MOVQ amxTile_left(DI), BP
 loop8:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
@@ -15155,19 +15690,19 @@ loop8:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half10
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
-	VMOVUPS 128(R15)(R13*1), Z9
-	VMOVUPS 192(R15)(R13*1), Z10
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	VMOVUPS.Z 128(R15)(R13*1), K2, Z9
+	VMOVUPS.Z 192(R15)(R13*1), K2, Z10
 	JMP loaded11
 half10:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
-	VPMOVZXWD 64(R15)(R14*1), Z9
+	VPMOVZXWD.Z 64(R15)(R14*1), K2, Z9
 	VPSLLD $16, Z9, Z9
-	VPMOVZXWD 96(R15)(R14*1), Z10
+	VPMOVZXWD.Z 96(R15)(R14*1), K2, Z10
 	VPSLLD $16, Z10, Z10
 loaded11:
 	VMOVUPS 0(AX), Z0
@@ -15178,8 +15713,9 @@ loaded11:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMOVAPS Z17, Z1
@@ -15188,8 +15724,9 @@ loaded11:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
+	VMOVAPS.Z Z0, K2, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 32(BX)(R14*1)
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
 	VMOVUPS 128(AX), Z0
 	VADDPS Z9, Z0, Z0
 	VMOVAPS Z17, Z1
@@ -15198,8 +15735,9 @@ loaded11:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
+	VMOVAPS.Z Z0, K2, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 64(BX)(R14*1)
+	VMOVDQU16 Y1, K4, 64(BX)(R14*1)
 	VMOVUPS 192(AX), Z0
 	VADDPS Z10, Z0, Z0
 	VMOVAPS Z17, Z1
@@ -15208,27 +15746,28 @@ loaded11:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
+	VMOVAPS.Z Z0, K2, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 96(BX)(R14*1)
+	VMOVDQU16 Y1, K4, 96(BX)(R14*1)
 	ADDQ $256, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half12
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
-	VMOVUPS 128(R15)(R13*1), Z9
-	VMOVUPS 192(R15)(R13*1), Z10
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	VMOVUPS.Z 128(R15)(R13*1), K2, Z9
+	VMOVUPS.Z 192(R15)(R13*1), K2, Z10
 	JMP loaded13
 half12:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
-	VPMOVZXWD 64(R15)(R14*1), Z9
+	VPMOVZXWD.Z 64(R15)(R14*1), K2, Z9
 	VPSLLD $16, Z9, Z9
-	VPMOVZXWD 96(R15)(R14*1), Z10
+	VPMOVZXWD.Z 96(R15)(R14*1), K2, Z10
 	VPSLLD $16, Z10, Z10
 loaded13:
 	VMOVUPS 0(AX), Z0
@@ -15239,8 +15778,9 @@ loaded13:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMOVAPS Z17, Z1
@@ -15249,8 +15789,9 @@ loaded13:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
+	VMOVAPS.Z Z0, K2, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 32(BX)(R14*1)
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
 	VMOVUPS 128(AX), Z0
 	VADDPS Z9, Z0, Z0
 	VMOVAPS Z17, Z1
@@ -15259,8 +15800,9 @@ loaded13:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
+	VMOVAPS.Z Z0, K2, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 64(BX)(R14*1)
+	VMOVDQU16 Y1, K4, 64(BX)(R14*1)
 	VMOVUPS 192(AX), Z0
 	VADDPS Z10, Z0, Z0
 	VMOVAPS Z17, Z1
@@ -15269,8 +15811,9 @@ loaded13:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
+	VMOVAPS.Z Z0, K2, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 96(BX)(R14*1)
+	VMOVDQU16 Y1, K4, 96(BX)(R14*1)
 	ADDQ $256, AX
 	INCQ DX
 	SUBQ $2, BP
@@ -15294,133 +15837,12 @@ rest15:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half17
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
-	VMOVUPS 128(R15)(R13*1), Z9
-	VMOVUPS 192(R15)(R13*1), Z10
-	JMP loaded18
-half17:
-	VPMOVZXWD 0(R15)(R14*1), Z7
-	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
-	VPSLLD $16, Z8, Z8
-	VPMOVZXWD 64(R15)(R14*1), Z9
-	VPSLLD $16, Z9, Z9
-	VPMOVZXWD 96(R15)(R14*1), Z10
-	VPSLLD $16, Z10, Z10
-loaded18:
-	VMOVUPS 0(AX), Z0
-	VADDPS Z7, Z0, Z0
-	VMOVAPS Z17, Z1
-	VFMADD231PS Z16, Z0, Z1
-	VXORPS Z2, Z2, Z2
-	VMAXPS Z2, Z1, Z1
-	VMINPS Z18, Z1, Z1
-	VMULPS Z1, Z0, Z0
-	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
-	VMOVUPS 64(AX), Z0
-	VADDPS Z8, Z0, Z0
-	VMOVAPS Z17, Z1
-	VFMADD231PS Z16, Z0, Z1
-	VXORPS Z2, Z2, Z2
-	VMAXPS Z2, Z1, Z1
-	VMINPS Z18, Z1, Z1
-	VMULPS Z1, Z0, Z0
-	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 32(BX)(R14*1)
-	VMOVUPS 128(AX), Z0
-	VADDPS Z9, Z0, Z0
-	VMOVAPS Z17, Z1
-	VFMADD231PS Z16, Z0, Z1
-	VXORPS Z2, Z2, Z2
-	VMAXPS Z2, Z1, Z1
-	VMINPS Z18, Z1, Z1
-	VMULPS Z1, Z0, Z0
-	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 64(BX)(R14*1)
-	VMOVUPS 192(AX), Z0
-	VADDPS Z10, Z0, Z0
-	VMOVAPS Z17, Z1
-	VFMADD231PS Z16, Z0, Z1
-	VXORPS Z2, Z2, Z2
-	VMAXPS Z2, Z1, Z1
-	VMINPS Z18, Z1, Z1
-	VMULPS Z1, Z0, Z0
-	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 96(BX)(R14*1)
-	ADDQ $256, AX
-	INCQ DX
-	DECQ BP
-	JNZ rest15
-rested16:
-	CMPL amxTile_tail(DI), $0
-	JEQ whole19
-	MOVQ amxTile_slot(DI), AX
-	LEAQ amxTile_scratch(DI)(AX*1), AX
-	MOVQ $256, BX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 128(AX)(BX*1), T2
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(AX)(BX*1), T3
-	LEAQ amxTile_cfgTail(DI), DX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
-	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T5
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T5, T4, T0
-	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T6
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T6, T4, T1
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T7
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
-whole19:
-	MOVQ amxTile_slot(DI), AX
-	XORQ $4096, amxTile_slot(DI)
-	LEAQ amxTile_scratch(DI)(AX*1), AX
-	MOVQ $256, BX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 128(AX)(BX*1), T2
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(AX)(BX*1), T3
-	MOVQ amxTile_rows(DI), BP
-	MOVQ BP, amxTile_left(DI)
-	MOVQ amxTile_off(DI), R13
-	MOVQ R13, R14
-	SHRQ $1, R14
-	ADDQ $256, amxTile_off(DI)
-	MOVQ amxTile_bp(DI), BX
-	SHLQ $1, BX
-	ADDQ BX, amxTile_boff(DI)
-	SUBQ $2, amxTile_n(DI)
-	CMPQ amxTile_n(DI), $2
-	JLT done21
-	CMPL amxTile_tail(DI), $0
-	JEQ next20
-	LEAQ amxTile_cfg(DI), AX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next20:
-	JMP panel1
-done21:
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
-	XORQ DX, DX
-	TESTQ BP, BP
-	JZ rested23
-rest22:
-	MOVQ amxTile_c(DI)(DX*8), BX
-	MOVQ amxTile_r(DI)(DX*8), R15
-	TESTL $8, amxTile_flags(DI)
-	JNZ half24
 	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	VMOVUPS.Z 128(R15)(R13*1), K2, Z9
 	VMOVUPS.Z 192(R15)(R13*1), K2, Z10
-	JMP loaded25
-half24:
+	JMP loaded18
+half17:
 	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
@@ -15429,7 +15851,7 @@ half24:
 	VPSLLD $16, Z9, Z9
 	VPMOVZXWD.Z 96(R15)(R14*1), K2, Z10
 	VPSLLD $16, Z10, Z10
-loaded25:
+loaded18:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMOVAPS Z17, Z1
@@ -15477,8 +15899,147 @@ loaded25:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest22
-rested23:
+	JNZ rest15
+rested16:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole19
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(AX)(BX*1), T3
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T5, T4, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T6, T4, T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
+whole19:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(AX)(BX*1), T3
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $256, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	SHLQ $1, BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $2, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $2
+	JGE more21
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done22
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more21:
+	CMPL amxTile_tail(DI), $0
+	JEQ next20
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next20:
+	JMP panel1
+done22:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested24
+rest23:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half25
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	VMOVUPS.Z 128(R15)(R13*1), K2, Z9
+	VMOVUPS.Z 192(R15)(R13*1), K2, Z10
+	JMP loaded26
+half25:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+	VPMOVZXWD.Z 64(R15)(R14*1), K2, Z9
+	VPSLLD $16, Z9, Z9
+	VPMOVZXWD.Z 96(R15)(R14*1), K2, Z10
+	VPSLLD $16, Z10, Z10
+loaded26:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVAPS.Z Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVAPS.Z Z0, K2, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	VMOVUPS 128(AX), Z0
+	VADDPS Z9, Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVAPS.Z Z0, K2, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 64(BX)(R14*1)
+	VMOVUPS 192(AX), Z0
+	VADDPS Z10, Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVAPS.Z Z0, K2, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 96(BX)(R14*1)
+	ADDQ $256, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest23
+rested24:
 	VZEROUPPER
 	RET
 
@@ -15548,7 +16109,8 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -15637,14 +16199,14 @@ stored13:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done17
+	JLT done18
 	CMPL amxTile_tail(DI), $0
 	JEQ next16
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next16:
 	JMP panel1
-done17:
+done18:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	VZEROUPPER
 	RET
@@ -15719,7 +16281,8 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -15838,19 +16401,19 @@ whole13:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done15
+	JLT done16
 	CMPL amxTile_tail(DI), $0
 	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next14:
 	JMP panel1
-done15:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested17
-rest16:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -15865,8 +16428,8 @@ rest16:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest16
-rested17:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -15940,7 +16503,8 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -16067,19 +16631,19 @@ whole13:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done15
+	JLT done16
 	CMPL amxTile_tail(DI), $0
 	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next14:
 	JMP panel1
-done15:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested17
-rest16:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -16096,8 +16660,8 @@ rest16:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest16
-rested17:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -16182,7 +16746,8 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -16459,19 +17024,19 @@ whole13:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done15
+	JLT done16
 	CMPL amxTile_tail(DI), $0
 	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next14:
 	JMP panel1
-done15:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested17
-rest16:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -16524,8 +17089,8 @@ rest16:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest16
-rested17:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -16608,7 +17173,8 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -16807,19 +17373,19 @@ whole13:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done15
+	JLT done16
 	CMPL amxTile_tail(DI), $0
 	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next14:
 	JMP panel1
-done15:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested17
-rest16:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -16854,8 +17420,8 @@ rest16:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest16
-rested17:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -16938,7 +17504,8 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -17145,19 +17712,19 @@ whole13:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done15
+	JLT done16
 	CMPL amxTile_tail(DI), $0
 	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next14:
 	JMP panel1
-done15:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested17
-rest16:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -17194,8 +17761,8 @@ rest16:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest16
-rested17:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -17276,7 +17843,8 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -17561,19 +18129,19 @@ whole13:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done15
+	JLT done16
 	CMPL amxTile_tail(DI), $0
 	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next14:
 	JMP panel1
-done15:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested17
-rest16:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -17628,8 +18196,8 @@ rest16:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest16
-rested17:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -17714,7 +18282,8 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -18009,19 +18578,19 @@ whole13:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done15
+	JLT done16
 	CMPL amxTile_tail(DI), $0
 	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next14:
 	JMP panel1
-done15:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested17
-rest16:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -18080,8 +18649,8 @@ rest16:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest16
-rested17:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -18166,7 +18735,8 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -18469,19 +19039,19 @@ whole13:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done15
+	JLT done16
 	CMPL amxTile_tail(DI), $0
 	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next14:
 	JMP panel1
-done15:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested17
-rest16:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -18542,8 +19112,8 @@ rest16:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest16
-rested17:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -18555,6 +19125,14 @@ TEXT ·bf16T1x2p1R(SB), NOSPLIT, $8-8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
 	MOVL amxTile_mask(DI), AX
 	KMOVW AX, K1
 	SHRL $16, AX
@@ -18614,7 +19192,11 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -18624,7 +19206,7 @@ begin5:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	MOVQ amxTile_left(DI), BP
 loop8:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
@@ -18640,75 +19222,75 @@ loop8:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half10
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	JMP loaded11
 half10:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
 loaded11:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
-	VMOVUPS Z0, 64(BX)(R13*1)
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half12
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	JMP loaded13
 half12:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
 loaded13:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
-	VMOVUPS Z0, 64(BX)(R13*1)
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half14
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	JMP loaded15
 half14:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
 loaded15:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
-	VMOVUPS Z0, 64(BX)(R13*1)
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
 	ADDQ $128, AX
 	INCQ DX
 	SUBQ $3, BP
@@ -18732,25 +19314,25 @@ rest17:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half19
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	JMP loaded20
 half19:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
 loaded20:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
-	VMOVUPS Z0, 64(BX)(R13*1)
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
@@ -18781,6 +19363,9 @@ whole21:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
 	MOVQ amxTile_rows(DI), BP
 	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
 	MOVQ amxTile_off(DI), R13
 	MOVQ R13, R14
 	SHRQ $1, R14
@@ -18789,32 +19374,43 @@ whole21:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done23
+	JGE more23
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done24
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more23:
 	CMPL amxTile_tail(DI), $0
 	JEQ next22
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next22:
 	JMP panel1
-done23:
+done24:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	TESTQ BP, BP
-	JZ rested25
-rest24:
+	JZ rested26
+rest25:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
-	JNZ half26
+	JNZ half27
 	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
-	JMP loaded27
-half26:
+	JMP loaded28
+half27:
 	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
-loaded27:
+loaded28:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
@@ -18828,8 +19424,8 @@ loaded27:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest24
-rested25:
+	JNZ rest25
+rested26:
 	VZEROUPPER
 	RET
 
@@ -18841,6 +19437,14 @@ TEXT ·bf16T1x2p1HR(SB), NOSPLIT, $8-8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
 	MOVL amxTile_mask(DI), AX
 	KMOVW AX, K1
 	SHRL $16, AX
@@ -18904,7 +19508,11 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -18914,7 +19522,7 @@ begin5:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	MOVQ amxTile_left(DI), BP
 loop8:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
@@ -18930,81 +19538,87 @@ loop8:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half10
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	JMP loaded11
 half10:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
 loaded11:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
+	VMOVAPS.Z Z0, K2, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 32(BX)(R14*1)
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half12
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	JMP loaded13
 half12:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
 loaded13:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
+	VMOVAPS.Z Z0, K2, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 32(BX)(R14*1)
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half14
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	JMP loaded15
 half14:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
 loaded15:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
+	VMOVAPS.Z Z0, K2, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 32(BX)(R14*1)
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
 	ADDQ $128, AX
 	INCQ DX
 	SUBQ $3, BP
@@ -19028,27 +19642,29 @@ rest17:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half19
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	JMP loaded20
 half19:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
 loaded20:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
+	VMOVAPS.Z Z0, K2, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 32(BX)(R14*1)
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
@@ -19079,6 +19695,9 @@ whole21:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
 	MOVQ amxTile_rows(DI), BP
 	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
 	MOVQ amxTile_off(DI), R13
 	MOVQ R13, R14
 	SHRQ $1, R14
@@ -19087,32 +19706,43 @@ whole21:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done23
+	JGE more23
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done24
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more23:
 	CMPL amxTile_tail(DI), $0
 	JEQ next22
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next22:
 	JMP panel1
-done23:
+done24:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	TESTQ BP, BP
-	JZ rested25
-rest24:
+	JZ rested26
+rest25:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
-	JNZ half26
+	JNZ half27
 	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
-	JMP loaded27
-half26:
+	JMP loaded28
+half27:
 	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
-loaded27:
+loaded28:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
@@ -19130,8 +19760,8 @@ loaded27:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest24
-rested25:
+	JNZ rest25
+rested26:
 	VZEROUPPER
 	RET
 
@@ -19154,6 +19784,14 @@ TEXT ·bf16T1x2p1siluR(SB), NOSPLIT, $8-8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
 	MOVL amxTile_mask(DI), AX
 	KMOVW AX, K1
 	SHRL $16, AX
@@ -19213,7 +19851,11 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -19223,7 +19865,7 @@ begin5:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	MOVQ amxTile_left(DI), BP
 loop8:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
@@ -19239,13 +19881,13 @@ loop8:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half10
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	JMP loaded11
 half10:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
 loaded11:
 	VMOVUPS 0(AX), Z0
@@ -19273,7 +19915,7 @@ loaded11:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMINPS Z0, Z16, Z1
@@ -19299,20 +19941,20 @@ loaded11:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
-	VMOVUPS Z0, 64(BX)(R13*1)
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half12
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	JMP loaded13
 half12:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
 loaded13:
 	VMOVUPS 0(AX), Z0
@@ -19340,7 +19982,7 @@ loaded13:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMINPS Z0, Z16, Z1
@@ -19366,20 +20008,20 @@ loaded13:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
-	VMOVUPS Z0, 64(BX)(R13*1)
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half14
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	JMP loaded15
 half14:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
 loaded15:
 	VMOVUPS 0(AX), Z0
@@ -19407,7 +20049,7 @@ loaded15:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMINPS Z0, Z16, Z1
@@ -19433,7 +20075,7 @@ loaded15:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
-	VMOVUPS Z0, 64(BX)(R13*1)
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
 	ADDQ $128, AX
 	INCQ DX
 	SUBQ $3, BP
@@ -19457,131 +20099,15 @@ rest17:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half19
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
-	JMP loaded20
-half19:
-	VPMOVZXWD 0(R15)(R14*1), Z7
-	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
-	VPSLLD $16, Z8, Z8
-loaded20:
-	VMOVUPS 0(AX), Z0
-	VADDPS Z7, Z0, Z0
-	VMINPS Z0, Z16, Z1
-	VMAXPS Z1, Z17, Z1
-	VPXORD Z2, Z2, Z2
-	VSUBPS Z1, Z2, Z1
-	VMULPS Z18, Z1, Z2
-	VRNDSCALEPS $0, Z2, Z2
-	VFNMADD231PS Z19, Z2, Z1
-	VFNMADD231PS Z20, Z2, Z1
-	VMOVAPS Z26, Z3
-	VFMADD213PS Z25, Z1, Z3
-	VFMADD213PS Z24, Z1, Z3
-	VFMADD213PS Z23, Z1, Z3
-	VFMADD213PS Z22, Z1, Z3
-	VFMADD213PS Z21, Z1, Z3
-	VFMADD213PS Z21, Z1, Z3
-	VSCALEFPS Z2, Z3, Z1
-	VADDPS Z21, Z1, Z1
-	VRCP14PS Z1, Z2
-	VMOVAPS Z21, Z3
-	VFNMADD231PS Z2, Z1, Z3
-	VFMADD213PS Z2, Z2, Z3
-	VMAXPS Z0, Z17, Z0
-	VMULPS Z3, Z0, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
-	VMOVUPS 64(AX), Z0
-	VADDPS Z8, Z0, Z0
-	VMINPS Z0, Z16, Z1
-	VMAXPS Z1, Z17, Z1
-	VPXORD Z2, Z2, Z2
-	VSUBPS Z1, Z2, Z1
-	VMULPS Z18, Z1, Z2
-	VRNDSCALEPS $0, Z2, Z2
-	VFNMADD231PS Z19, Z2, Z1
-	VFNMADD231PS Z20, Z2, Z1
-	VMOVAPS Z26, Z3
-	VFMADD213PS Z25, Z1, Z3
-	VFMADD213PS Z24, Z1, Z3
-	VFMADD213PS Z23, Z1, Z3
-	VFMADD213PS Z22, Z1, Z3
-	VFMADD213PS Z21, Z1, Z3
-	VFMADD213PS Z21, Z1, Z3
-	VSCALEFPS Z2, Z3, Z1
-	VADDPS Z21, Z1, Z1
-	VRCP14PS Z1, Z2
-	VMOVAPS Z21, Z3
-	VFNMADD231PS Z2, Z1, Z3
-	VFMADD213PS Z2, Z2, Z3
-	VMAXPS Z0, Z17, Z0
-	VMULPS Z3, Z0, Z0
-	VMOVUPS Z0, 64(BX)(R13*1)
-	ADDQ $128, AX
-	INCQ DX
-	DECQ BP
-	JNZ rest17
-rested18:
-	CMPL amxTile_tail(DI), $0
-	JEQ whole21
-	MOVQ amxTile_slot(DI), AX
-	LEAQ amxTile_scratch(DI)(AX*1), AX
-	MOVQ $128, BX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
-	LEAQ amxTile_cfgTail(DI), DX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
-	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
-	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
-whole21:
-	MOVQ amxTile_slot(DI), AX
-	XORQ $4096, amxTile_slot(DI)
-	LEAQ amxTile_scratch(DI)(AX*1), AX
-	MOVQ $128, BX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
-	MOVQ amxTile_rows(DI), BP
-	MOVQ BP, amxTile_left(DI)
-	MOVQ amxTile_off(DI), R13
-	MOVQ R13, R14
-	SHRQ $1, R14
-	ADDQ $128, amxTile_off(DI)
-	MOVQ amxTile_bp(DI), BX
-	ADDQ BX, amxTile_boff(DI)
-	SUBQ $1, amxTile_n(DI)
-	CMPQ amxTile_n(DI), $1
-	JLT done23
-	CMPL amxTile_tail(DI), $0
-	JEQ next22
-	LEAQ amxTile_cfg(DI), AX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next22:
-	JMP panel1
-done23:
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
-	XORQ DX, DX
-	TESTQ BP, BP
-	JZ rested25
-rest24:
-	MOVQ amxTile_c(DI)(DX*8), BX
-	MOVQ amxTile_r(DI)(DX*8), R15
-	TESTL $8, amxTile_flags(DI)
-	JNZ half26
 	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
-	JMP loaded27
-half26:
+	JMP loaded20
+half19:
 	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
-loaded27:
+loaded20:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMINPS Z0, Z16, Z1
@@ -19637,8 +20163,138 @@ loaded27:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest24
-rested25:
+	JNZ rest17
+rested18:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole21
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+whole21:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more23
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done24
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more23:
+	CMPL amxTile_tail(DI), $0
+	JEQ next22
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next22:
+	JMP panel1
+done24:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested26
+rest25:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half27
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded28
+half27:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded28:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest25
+rested26:
 	VZEROUPPER
 	RET
 
@@ -19661,6 +20317,14 @@ TEXT ·bf16T1x2p1siluHR(SB), NOSPLIT, $8-8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
 	MOVL amxTile_mask(DI), AX
 	KMOVW AX, K1
 	SHRL $16, AX
@@ -19724,7 +20388,11 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -19734,7 +20402,7 @@ begin5:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	MOVQ amxTile_left(DI), BP
 loop8:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
@@ -19750,13 +20418,13 @@ loop8:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half10
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	JMP loaded11
 half10:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
 loaded11:
 	VMOVUPS 0(AX), Z0
@@ -19784,8 +20452,9 @@ loaded11:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMINPS Z0, Z16, Z1
@@ -19811,21 +20480,22 @@ loaded11:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
+	VMOVAPS.Z Z0, K2, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 32(BX)(R14*1)
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half12
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	JMP loaded13
 half12:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
 loaded13:
 	VMOVUPS 0(AX), Z0
@@ -19853,8 +20523,9 @@ loaded13:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMINPS Z0, Z16, Z1
@@ -19880,21 +20551,22 @@ loaded13:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
+	VMOVAPS.Z Z0, K2, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 32(BX)(R14*1)
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half14
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	JMP loaded15
 half14:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
 loaded15:
 	VMOVUPS 0(AX), Z0
@@ -19922,8 +20594,9 @@ loaded15:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMINPS Z0, Z16, Z1
@@ -19949,8 +20622,9 @@ loaded15:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
+	VMOVAPS.Z Z0, K2, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 32(BX)(R14*1)
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
 	ADDQ $128, AX
 	INCQ DX
 	SUBQ $3, BP
@@ -19974,133 +20648,15 @@ rest17:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half19
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
-	JMP loaded20
-half19:
-	VPMOVZXWD 0(R15)(R14*1), Z7
-	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
-	VPSLLD $16, Z8, Z8
-loaded20:
-	VMOVUPS 0(AX), Z0
-	VADDPS Z7, Z0, Z0
-	VMINPS Z0, Z16, Z1
-	VMAXPS Z1, Z17, Z1
-	VPXORD Z2, Z2, Z2
-	VSUBPS Z1, Z2, Z1
-	VMULPS Z18, Z1, Z2
-	VRNDSCALEPS $0, Z2, Z2
-	VFNMADD231PS Z19, Z2, Z1
-	VFNMADD231PS Z20, Z2, Z1
-	VMOVAPS Z26, Z3
-	VFMADD213PS Z25, Z1, Z3
-	VFMADD213PS Z24, Z1, Z3
-	VFMADD213PS Z23, Z1, Z3
-	VFMADD213PS Z22, Z1, Z3
-	VFMADD213PS Z21, Z1, Z3
-	VFMADD213PS Z21, Z1, Z3
-	VSCALEFPS Z2, Z3, Z1
-	VADDPS Z21, Z1, Z1
-	VRCP14PS Z1, Z2
-	VMOVAPS Z21, Z3
-	VFNMADD231PS Z2, Z1, Z3
-	VFMADD213PS Z2, Z2, Z3
-	VMAXPS Z0, Z17, Z0
-	VMULPS Z3, Z0, Z0
-	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
-	VMOVUPS 64(AX), Z0
-	VADDPS Z8, Z0, Z0
-	VMINPS Z0, Z16, Z1
-	VMAXPS Z1, Z17, Z1
-	VPXORD Z2, Z2, Z2
-	VSUBPS Z1, Z2, Z1
-	VMULPS Z18, Z1, Z2
-	VRNDSCALEPS $0, Z2, Z2
-	VFNMADD231PS Z19, Z2, Z1
-	VFNMADD231PS Z20, Z2, Z1
-	VMOVAPS Z26, Z3
-	VFMADD213PS Z25, Z1, Z3
-	VFMADD213PS Z24, Z1, Z3
-	VFMADD213PS Z23, Z1, Z3
-	VFMADD213PS Z22, Z1, Z3
-	VFMADD213PS Z21, Z1, Z3
-	VFMADD213PS Z21, Z1, Z3
-	VSCALEFPS Z2, Z3, Z1
-	VADDPS Z21, Z1, Z1
-	VRCP14PS Z1, Z2
-	VMOVAPS Z21, Z3
-	VFNMADD231PS Z2, Z1, Z3
-	VFMADD213PS Z2, Z2, Z3
-	VMAXPS Z0, Z17, Z0
-	VMULPS Z3, Z0, Z0
-	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 32(BX)(R14*1)
-	ADDQ $128, AX
-	INCQ DX
-	DECQ BP
-	JNZ rest17
-rested18:
-	CMPL amxTile_tail(DI), $0
-	JEQ whole21
-	MOVQ amxTile_slot(DI), AX
-	LEAQ amxTile_scratch(DI)(AX*1), AX
-	MOVQ $128, BX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
-	LEAQ amxTile_cfgTail(DI), DX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
-	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
-	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
-whole21:
-	MOVQ amxTile_slot(DI), AX
-	XORQ $4096, amxTile_slot(DI)
-	LEAQ amxTile_scratch(DI)(AX*1), AX
-	MOVQ $128, BX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
-	MOVQ amxTile_rows(DI), BP
-	MOVQ BP, amxTile_left(DI)
-	MOVQ amxTile_off(DI), R13
-	MOVQ R13, R14
-	SHRQ $1, R14
-	ADDQ $128, amxTile_off(DI)
-	MOVQ amxTile_bp(DI), BX
-	ADDQ BX, amxTile_boff(DI)
-	SUBQ $1, amxTile_n(DI)
-	CMPQ amxTile_n(DI), $1
-	JLT done23
-	CMPL amxTile_tail(DI), $0
-	JEQ next22
-	LEAQ amxTile_cfg(DI), AX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next22:
-	JMP panel1
-done23:
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
-	XORQ DX, DX
-	TESTQ BP, BP
-	JZ rested25
-rest24:
-	MOVQ amxTile_c(DI)(DX*8), BX
-	MOVQ amxTile_r(DI)(DX*8), R15
-	TESTL $8, amxTile_flags(DI)
-	JNZ half26
 	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
-	JMP loaded27
-half26:
+	JMP loaded20
+half19:
 	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
-loaded27:
+loaded20:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMINPS Z0, Z16, Z1
@@ -20160,8 +20716,142 @@ loaded27:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest24
-rested25:
+	JNZ rest17
+rested18:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole21
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+whole21:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more23
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done24
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more23:
+	CMPL amxTile_tail(DI), $0
+	JEQ next22
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next22:
+	JMP panel1
+done24:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested26
+rest25:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half27
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded28
+half27:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded28:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVAPS.Z Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVAPS.Z Z0, K2, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest25
+rested26:
 	VZEROUPPER
 	RET
 
@@ -20176,6 +20866,14 @@ TEXT ·bf16T1x2p1hardswishR(SB), NOSPLIT, $8-8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
 	MOVL amxTile_mask(DI), AX
 	KMOVW AX, K1
 	SHRL $16, AX
@@ -20235,7 +20933,11 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -20245,7 +20947,7 @@ begin5:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	MOVQ amxTile_left(DI), BP
 loop8:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
@@ -20261,13 +20963,13 @@ loop8:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half10
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	JMP loaded11
 half10:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
 loaded11:
 	VMOVUPS 0(AX), Z0
@@ -20278,7 +20980,7 @@ loaded11:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMOVAPS Z17, Z1
@@ -20287,20 +20989,20 @@ loaded11:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
-	VMOVUPS Z0, 64(BX)(R13*1)
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half12
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	JMP loaded13
 half12:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
 loaded13:
 	VMOVUPS 0(AX), Z0
@@ -20311,7 +21013,7 @@ loaded13:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMOVAPS Z17, Z1
@@ -20320,20 +21022,20 @@ loaded13:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
-	VMOVUPS Z0, 64(BX)(R13*1)
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half14
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	JMP loaded15
 half14:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
 loaded15:
 	VMOVUPS 0(AX), Z0
@@ -20344,7 +21046,7 @@ loaded15:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMOVAPS Z17, Z1
@@ -20353,7 +21055,7 @@ loaded15:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
-	VMOVUPS Z0, 64(BX)(R13*1)
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
 	ADDQ $128, AX
 	INCQ DX
 	SUBQ $3, BP
@@ -20377,97 +21079,15 @@ rest17:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half19
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
-	JMP loaded20
-half19:
-	VPMOVZXWD 0(R15)(R14*1), Z7
-	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
-	VPSLLD $16, Z8, Z8
-loaded20:
-	VMOVUPS 0(AX), Z0
-	VADDPS Z7, Z0, Z0
-	VMOVAPS Z17, Z1
-	VFMADD231PS Z16, Z0, Z1
-	VXORPS Z2, Z2, Z2
-	VMAXPS Z2, Z1, Z1
-	VMINPS Z18, Z1, Z1
-	VMULPS Z1, Z0, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
-	VMOVUPS 64(AX), Z0
-	VADDPS Z8, Z0, Z0
-	VMOVAPS Z17, Z1
-	VFMADD231PS Z16, Z0, Z1
-	VXORPS Z2, Z2, Z2
-	VMAXPS Z2, Z1, Z1
-	VMINPS Z18, Z1, Z1
-	VMULPS Z1, Z0, Z0
-	VMOVUPS Z0, 64(BX)(R13*1)
-	ADDQ $128, AX
-	INCQ DX
-	DECQ BP
-	JNZ rest17
-rested18:
-	CMPL amxTile_tail(DI), $0
-	JEQ whole21
-	MOVQ amxTile_slot(DI), AX
-	LEAQ amxTile_scratch(DI)(AX*1), AX
-	MOVQ $128, BX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
-	LEAQ amxTile_cfgTail(DI), DX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
-	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
-	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
-whole21:
-	MOVQ amxTile_slot(DI), AX
-	XORQ $4096, amxTile_slot(DI)
-	LEAQ amxTile_scratch(DI)(AX*1), AX
-	MOVQ $128, BX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
-	MOVQ amxTile_rows(DI), BP
-	MOVQ BP, amxTile_left(DI)
-	MOVQ amxTile_off(DI), R13
-	MOVQ R13, R14
-	SHRQ $1, R14
-	ADDQ $128, amxTile_off(DI)
-	MOVQ amxTile_bp(DI), BX
-	ADDQ BX, amxTile_boff(DI)
-	SUBQ $1, amxTile_n(DI)
-	CMPQ amxTile_n(DI), $1
-	JLT done23
-	CMPL amxTile_tail(DI), $0
-	JEQ next22
-	LEAQ amxTile_cfg(DI), AX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next22:
-	JMP panel1
-done23:
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
-	XORQ DX, DX
-	TESTQ BP, BP
-	JZ rested25
-rest24:
-	MOVQ amxTile_c(DI)(DX*8), BX
-	MOVQ amxTile_r(DI)(DX*8), R15
-	TESTL $8, amxTile_flags(DI)
-	JNZ half26
 	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
-	JMP loaded27
-half26:
+	JMP loaded20
+half19:
 	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
-loaded27:
+loaded20:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMOVAPS Z17, Z1
@@ -20489,8 +21109,104 @@ loaded27:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest24
-rested25:
+	JNZ rest17
+rested18:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole21
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+whole21:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more23
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done24
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more23:
+	CMPL amxTile_tail(DI), $0
+	JEQ next22
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next22:
+	JMP panel1
+done24:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested26
+rest25:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half27
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded28
+half27:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded28:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest25
+rested26:
 	VZEROUPPER
 	RET
 
@@ -20505,6 +21221,14 @@ TEXT ·bf16T1x2p1hardswishHR(SB), NOSPLIT, $8-8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
 	MOVL amxTile_mask(DI), AX
 	KMOVW AX, K1
 	SHRL $16, AX
@@ -20568,7 +21292,11 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -20578,7 +21306,7 @@ begin5:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	MOVQ amxTile_left(DI), BP
 loop8:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
@@ -20594,13 +21322,13 @@ loop8:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half10
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	JMP loaded11
 half10:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
 loaded11:
 	VMOVUPS 0(AX), Z0
@@ -20611,8 +21339,9 @@ loaded11:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMOVAPS Z17, Z1
@@ -20621,21 +21350,22 @@ loaded11:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
+	VMOVAPS.Z Z0, K2, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 32(BX)(R14*1)
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half12
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	JMP loaded13
 half12:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
 loaded13:
 	VMOVUPS 0(AX), Z0
@@ -20646,8 +21376,9 @@ loaded13:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMOVAPS Z17, Z1
@@ -20656,21 +21387,22 @@ loaded13:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
+	VMOVAPS.Z Z0, K2, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 32(BX)(R14*1)
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half14
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	JMP loaded15
 half14:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
 loaded15:
 	VMOVUPS 0(AX), Z0
@@ -20681,8 +21413,9 @@ loaded15:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMOVAPS Z17, Z1
@@ -20691,8 +21424,9 @@ loaded15:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
+	VMOVAPS.Z Z0, K2, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 32(BX)(R14*1)
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
 	ADDQ $128, AX
 	INCQ DX
 	SUBQ $3, BP
@@ -20716,13 +21450,13 @@ rest17:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half19
-	VMOVUPS 0(R15)(R13*1), Z7
-	VMOVUPS 64(R15)(R13*1), Z8
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
 	JMP loaded20
 half19:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-	VPMOVZXWD 32(R15)(R14*1), Z8
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
 loaded20:
 	VMOVUPS 0(AX), Z0
@@ -20733,8 +21467,9 @@ loaded20:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	VMOVUPS 64(AX), Z0
 	VADDPS Z8, Z0, Z0
 	VMOVAPS Z17, Z1
@@ -20743,8 +21478,9 @@ loaded20:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
+	VMOVAPS.Z Z0, K2, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 32(BX)(R14*1)
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
@@ -20775,6 +21511,9 @@ whole21:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
 	MOVQ amxTile_rows(DI), BP
 	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
 	MOVQ amxTile_off(DI), R13
 	MOVQ R13, R14
 	SHRQ $1, R14
@@ -20783,32 +21522,43 @@ whole21:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done23
+	JGE more23
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done24
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more23:
 	CMPL amxTile_tail(DI), $0
 	JEQ next22
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next22:
 	JMP panel1
-done23:
+done24:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	TESTQ BP, BP
-	JZ rested25
-rest24:
+	JZ rested26
+rest25:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
-	JNZ half26
+	JNZ half27
 	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
-	JMP loaded27
-half26:
+	JMP loaded28
+half27:
 	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
 	VPSLLD $16, Z8, Z8
-loaded27:
+loaded28:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMOVAPS Z17, Z1
@@ -20834,8 +21584,8 @@ loaded27:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest24
-rested25:
+	JNZ rest25
+rested26:
 	VZEROUPPER
 	RET
 
@@ -20896,7 +21646,8 @@ partial7:
 nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -20974,14 +21725,14 @@ stored13:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done17
+	JLT done18
 	CMPL amxTile_tail(DI), $0
 	JEQ next16
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next16:
 	JMP panel1
-done17:
+done18:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	VZEROUPPER
 	RET
@@ -21047,7 +21798,8 @@ partial7:
 nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -21143,19 +21895,19 @@ whole13:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done15
+	JLT done16
 	CMPL amxTile_tail(DI), $0
 	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next14:
 	JMP panel1
-done15:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested17
-rest16:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -21165,8 +21917,8 @@ rest16:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest16
-rested17:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -21231,7 +21983,8 @@ partial7:
 nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -21331,19 +22084,19 @@ whole13:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done15
+	JLT done16
 	CMPL amxTile_tail(DI), $0
 	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next14:
 	JMP panel1
-done15:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested17
-rest16:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -21354,8 +22107,8 @@ rest16:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest16
-rested17:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -21367,6 +22120,14 @@ TEXT ·bf16T1x1p1R(SB), NOSPLIT, $8-8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
 	MOVL amxTile_mask(DI), AX
 	KMOVW AX, K1
 	SHRL $16, AX
@@ -21417,7 +22178,11 @@ partial7:
 nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -21427,7 +22192,7 @@ begin5:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	MOVQ amxTile_left(DI), BP
 loop8:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T1
@@ -21441,51 +22206,51 @@ loop8:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half10
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded11
 half10:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 loaded11:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half12
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded13
 half12:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 loaded13:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half14
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded15
 half14:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 loaded15:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	ADDQ $128, AX
 	INCQ DX
 	SUBQ $3, BP
@@ -21509,17 +22274,17 @@ rest17:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half19
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded20
 half19:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 loaded20:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
@@ -21545,6 +22310,9 @@ whole21:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
 	MOVQ amxTile_rows(DI), BP
 	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
 	MOVQ amxTile_off(DI), R13
 	MOVQ R13, R14
 	SHRQ $1, R14
@@ -21553,29 +22321,40 @@ whole21:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done23
+	JGE more23
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done24
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more23:
 	CMPL amxTile_tail(DI), $0
 	JEQ next22
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next22:
 	JMP panel1
-done23:
+done24:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	TESTQ BP, BP
-	JZ rested25
-rest24:
+	JZ rested26
+rest25:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
-	JNZ half26
+	JNZ half27
 	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
-	JMP loaded27
-half26:
+	JMP loaded28
+half27:
 	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-loaded27:
+loaded28:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
@@ -21584,8 +22363,8 @@ loaded27:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest24
-rested25:
+	JNZ rest25
+rested26:
 	VZEROUPPER
 	RET
 
@@ -21597,6 +22376,14 @@ TEXT ·bf16T1x1p1HR(SB), NOSPLIT, $8-8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
 	MOVL amxTile_mask(DI), AX
 	KMOVW AX, K1
 	SHRL $16, AX
@@ -21651,7 +22438,11 @@ partial7:
 nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -21661,7 +22452,7 @@ begin5:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	MOVQ amxTile_left(DI), BP
 loop8:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T1
@@ -21675,54 +22466,57 @@ loop8:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half10
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded11
 half10:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 loaded11:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half12
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded13
 half12:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 loaded13:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half14
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded15
 half14:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 loaded15:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	ADDQ $128, AX
 	INCQ DX
 	SUBQ $3, BP
@@ -21746,18 +22540,19 @@ rest17:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half19
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded20
 half19:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 loaded20:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
 	VMINPS Z0, Z14, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
@@ -21783,6 +22578,9 @@ whole21:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
 	MOVQ amxTile_rows(DI), BP
 	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
 	MOVQ amxTile_off(DI), R13
 	MOVQ R13, R14
 	SHRQ $1, R14
@@ -21791,29 +22589,40 @@ whole21:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done23
+	JGE more23
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done24
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more23:
 	CMPL amxTile_tail(DI), $0
 	JEQ next22
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next22:
 	JMP panel1
-done23:
+done24:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	TESTQ BP, BP
-	JZ rested25
-rest24:
+	JZ rested26
+rest25:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
-	JNZ half26
+	JNZ half27
 	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
-	JMP loaded27
-half26:
+	JMP loaded28
+half27:
 	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-loaded27:
+loaded28:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMAXPS Z0, Z15, Z0
@@ -21824,8 +22633,8 @@ loaded27:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest24
-rested25:
+	JNZ rest25
+rested26:
 	VZEROUPPER
 	RET
 
@@ -21848,6 +22657,14 @@ TEXT ·bf16T1x1p1siluR(SB), NOSPLIT, $8-8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
 	MOVL amxTile_mask(DI), AX
 	KMOVW AX, K1
 	SHRL $16, AX
@@ -21898,7 +22715,11 @@ partial7:
 nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -21908,7 +22729,7 @@ begin5:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	MOVQ amxTile_left(DI), BP
 loop8:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T1
@@ -21922,10 +22743,10 @@ loop8:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half10
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded11
 half10:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 loaded11:
 	VMOVUPS 0(AX), Z0
@@ -21953,17 +22774,17 @@ loaded11:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half12
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded13
 half12:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 loaded13:
 	VMOVUPS 0(AX), Z0
@@ -21991,17 +22812,17 @@ loaded13:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half14
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded15
 half14:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 loaded15:
 	VMOVUPS 0(AX), Z0
@@ -22029,7 +22850,7 @@ loaded15:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	ADDQ $128, AX
 	INCQ DX
 	SUBQ $3, BP
@@ -22053,94 +22874,12 @@ rest17:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half19
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded20
 half19:
-	VPMOVZXWD 0(R15)(R14*1), Z7
-	VPSLLD $16, Z7, Z7
-loaded20:
-	VMOVUPS 0(AX), Z0
-	VADDPS Z7, Z0, Z0
-	VMINPS Z0, Z16, Z1
-	VMAXPS Z1, Z17, Z1
-	VPXORD Z2, Z2, Z2
-	VSUBPS Z1, Z2, Z1
-	VMULPS Z18, Z1, Z2
-	VRNDSCALEPS $0, Z2, Z2
-	VFNMADD231PS Z19, Z2, Z1
-	VFNMADD231PS Z20, Z2, Z1
-	VMOVAPS Z26, Z3
-	VFMADD213PS Z25, Z1, Z3
-	VFMADD213PS Z24, Z1, Z3
-	VFMADD213PS Z23, Z1, Z3
-	VFMADD213PS Z22, Z1, Z3
-	VFMADD213PS Z21, Z1, Z3
-	VFMADD213PS Z21, Z1, Z3
-	VSCALEFPS Z2, Z3, Z1
-	VADDPS Z21, Z1, Z1
-	VRCP14PS Z1, Z2
-	VMOVAPS Z21, Z3
-	VFNMADD231PS Z2, Z1, Z3
-	VFMADD213PS Z2, Z2, Z3
-	VMAXPS Z0, Z17, Z0
-	VMULPS Z3, Z0, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
-	ADDQ $128, AX
-	INCQ DX
-	DECQ BP
-	JNZ rest17
-rested18:
-	CMPL amxTile_tail(DI), $0
-	JEQ whole21
-	MOVQ amxTile_slot(DI), AX
-	LEAQ amxTile_scratch(DI)(AX*1), AX
-	MOVQ $128, BX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
-	LEAQ amxTile_cfgTail(DI), DX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T1
-	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T2
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x6a; BYTE $0x5c; BYTE $0xc1 // TDPBF16PS T2, T1, T0
-whole21:
-	MOVQ amxTile_slot(DI), AX
-	XORQ $4096, amxTile_slot(DI)
-	LEAQ amxTile_scratch(DI)(AX*1), AX
-	MOVQ $128, BX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
-	MOVQ amxTile_rows(DI), BP
-	MOVQ BP, amxTile_left(DI)
-	MOVQ amxTile_off(DI), R13
-	MOVQ R13, R14
-	SHRQ $1, R14
-	ADDQ $64, amxTile_off(DI)
-	MOVQ amxTile_bp(DI), BX
-	ADDQ BX, amxTile_boff(DI)
-	SUBQ $1, amxTile_n(DI)
-	CMPQ amxTile_n(DI), $1
-	JLT done23
-	CMPL amxTile_tail(DI), $0
-	JEQ next22
-	LEAQ amxTile_cfg(DI), AX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next22:
-	JMP panel1
-done23:
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
-	XORQ DX, DX
-	TESTQ BP, BP
-	JZ rested25
-rest24:
-	MOVQ amxTile_c(DI)(DX*8), BX
-	MOVQ amxTile_r(DI)(DX*8), R15
-	TESTL $8, amxTile_flags(DI)
-	JNZ half26
-	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
-	JMP loaded27
-half26:
 	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-loaded27:
+loaded20:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMINPS Z0, Z16, Z1
@@ -22170,8 +22909,104 @@ loaded27:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest24
-rested25:
+	JNZ rest17
+rested18:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole21
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x6a; BYTE $0x5c; BYTE $0xc1 // TDPBF16PS T2, T1, T0
+whole21:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $64, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more23
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done24
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more23:
+	CMPL amxTile_tail(DI), $0
+	JEQ next22
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next22:
+	JMP panel1
+done24:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested26
+rest25:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half27
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	JMP loaded28
+half27:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+loaded28:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest25
+rested26:
 	VZEROUPPER
 	RET
 
@@ -22194,6 +23029,14 @@ TEXT ·bf16T1x1p1siluHR(SB), NOSPLIT, $8-8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
 	MOVL amxTile_mask(DI), AX
 	KMOVW AX, K1
 	SHRL $16, AX
@@ -22248,7 +23091,11 @@ partial7:
 nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -22258,7 +23105,7 @@ begin5:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	MOVQ amxTile_left(DI), BP
 loop8:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T1
@@ -22272,10 +23119,10 @@ loop8:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half10
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded11
 half10:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 loaded11:
 	VMOVUPS 0(AX), Z0
@@ -22303,18 +23150,19 @@ loaded11:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half12
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded13
 half12:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 loaded13:
 	VMOVUPS 0(AX), Z0
@@ -22342,18 +23190,19 @@ loaded13:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half14
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded15
 half14:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 loaded15:
 	VMOVUPS 0(AX), Z0
@@ -22381,8 +23230,9 @@ loaded15:
 	VFMADD213PS Z2, Z2, Z3
 	VMAXPS Z0, Z17, Z0
 	VMULPS Z3, Z0, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	ADDQ $128, AX
 	INCQ DX
 	SUBQ $3, BP
@@ -22406,95 +23256,12 @@ rest17:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half19
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded20
 half19:
-	VPMOVZXWD 0(R15)(R14*1), Z7
-	VPSLLD $16, Z7, Z7
-loaded20:
-	VMOVUPS 0(AX), Z0
-	VADDPS Z7, Z0, Z0
-	VMINPS Z0, Z16, Z1
-	VMAXPS Z1, Z17, Z1
-	VPXORD Z2, Z2, Z2
-	VSUBPS Z1, Z2, Z1
-	VMULPS Z18, Z1, Z2
-	VRNDSCALEPS $0, Z2, Z2
-	VFNMADD231PS Z19, Z2, Z1
-	VFNMADD231PS Z20, Z2, Z1
-	VMOVAPS Z26, Z3
-	VFMADD213PS Z25, Z1, Z3
-	VFMADD213PS Z24, Z1, Z3
-	VFMADD213PS Z23, Z1, Z3
-	VFMADD213PS Z22, Z1, Z3
-	VFMADD213PS Z21, Z1, Z3
-	VFMADD213PS Z21, Z1, Z3
-	VSCALEFPS Z2, Z3, Z1
-	VADDPS Z21, Z1, Z1
-	VRCP14PS Z1, Z2
-	VMOVAPS Z21, Z3
-	VFNMADD231PS Z2, Z1, Z3
-	VFMADD213PS Z2, Z2, Z3
-	VMAXPS Z0, Z17, Z0
-	VMULPS Z3, Z0, Z0
-	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
-	ADDQ $128, AX
-	INCQ DX
-	DECQ BP
-	JNZ rest17
-rested18:
-	CMPL amxTile_tail(DI), $0
-	JEQ whole21
-	MOVQ amxTile_slot(DI), AX
-	LEAQ amxTile_scratch(DI)(AX*1), AX
-	MOVQ $128, BX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
-	LEAQ amxTile_cfgTail(DI), DX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T1
-	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T2
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x6a; BYTE $0x5c; BYTE $0xc1 // TDPBF16PS T2, T1, T0
-whole21:
-	MOVQ amxTile_slot(DI), AX
-	XORQ $4096, amxTile_slot(DI)
-	LEAQ amxTile_scratch(DI)(AX*1), AX
-	MOVQ $128, BX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
-	MOVQ amxTile_rows(DI), BP
-	MOVQ BP, amxTile_left(DI)
-	MOVQ amxTile_off(DI), R13
-	MOVQ R13, R14
-	SHRQ $1, R14
-	ADDQ $64, amxTile_off(DI)
-	MOVQ amxTile_bp(DI), BX
-	ADDQ BX, amxTile_boff(DI)
-	SUBQ $1, amxTile_n(DI)
-	CMPQ amxTile_n(DI), $1
-	JLT done23
-	CMPL amxTile_tail(DI), $0
-	JEQ next22
-	LEAQ amxTile_cfg(DI), AX
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next22:
-	JMP panel1
-done23:
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
-	XORQ DX, DX
-	TESTQ BP, BP
-	JZ rested25
-rest24:
-	MOVQ amxTile_c(DI)(DX*8), BX
-	MOVQ amxTile_r(DI)(DX*8), R15
-	TESTL $8, amxTile_flags(DI)
-	JNZ half26
-	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
-	JMP loaded27
-half26:
 	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-loaded27:
+loaded20:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMINPS Z0, Z16, Z1
@@ -22526,8 +23293,106 @@ loaded27:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest24
-rested25:
+	JNZ rest17
+rested18:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole21
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x6a; BYTE $0x5c; BYTE $0xc1 // TDPBF16PS T2, T1, T0
+whole21:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $64, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more23
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done24
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more23:
+	CMPL amxTile_tail(DI), $0
+	JEQ next22
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next22:
+	JMP panel1
+done24:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested26
+rest25:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half27
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	JMP loaded28
+half27:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+loaded28:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVAPS.Z Z0, K1, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest25
+rested26:
 	VZEROUPPER
 	RET
 
@@ -22542,6 +23407,14 @@ TEXT ·bf16T1x1p1hardswishR(SB), NOSPLIT, $8-8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
 	MOVL amxTile_mask(DI), AX
 	KMOVW AX, K1
 	SHRL $16, AX
@@ -22592,7 +23465,11 @@ partial7:
 nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -22602,7 +23479,7 @@ begin5:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	MOVQ amxTile_left(DI), BP
 loop8:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T1
@@ -22616,10 +23493,10 @@ loop8:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half10
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded11
 half10:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 loaded11:
 	VMOVUPS 0(AX), Z0
@@ -22630,17 +23507,17 @@ loaded11:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half12
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded13
 half12:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 loaded13:
 	VMOVUPS 0(AX), Z0
@@ -22651,17 +23528,17 @@ loaded13:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half14
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded15
 half14:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 loaded15:
 	VMOVUPS 0(AX), Z0
@@ -22672,7 +23549,7 @@ loaded15:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	ADDQ $128, AX
 	INCQ DX
 	SUBQ $3, BP
@@ -22696,10 +23573,10 @@ rest17:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half19
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded20
 half19:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 loaded20:
 	VMOVUPS 0(AX), Z0
@@ -22710,7 +23587,7 @@ loaded20:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
-	VMOVUPS Z0, 0(BX)(R13*1)
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
@@ -22736,6 +23613,9 @@ whole21:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
 	MOVQ amxTile_rows(DI), BP
 	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
 	MOVQ amxTile_off(DI), R13
 	MOVQ R13, R14
 	SHRQ $1, R14
@@ -22744,29 +23624,40 @@ whole21:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done23
+	JGE more23
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done24
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more23:
 	CMPL amxTile_tail(DI), $0
 	JEQ next22
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next22:
 	JMP panel1
-done23:
+done24:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	TESTQ BP, BP
-	JZ rested25
-rest24:
+	JZ rested26
+rest25:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
-	JNZ half26
+	JNZ half27
 	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
-	JMP loaded27
-half26:
+	JMP loaded28
+half27:
 	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-loaded27:
+loaded28:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMOVAPS Z17, Z1
@@ -22779,8 +23670,8 @@ loaded27:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest24
-rested25:
+	JNZ rest25
+rested26:
 	VZEROUPPER
 	RET
 
@@ -22795,6 +23686,14 @@ TEXT ·bf16T1x1p1hardswishHR(SB), NOSPLIT, $8-8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
 	MOVL amxTile_mask(DI), AX
 	KMOVW AX, K1
 	SHRL $16, AX
@@ -22849,7 +23748,11 @@ partial7:
 nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -22859,7 +23762,7 @@ begin5:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	MOVQ amxTile_left(DI), BP
 loop8:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T1
@@ -22873,10 +23776,10 @@ loop8:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half10
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded11
 half10:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 loaded11:
 	VMOVUPS 0(AX), Z0
@@ -22887,18 +23790,19 @@ loaded11:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half12
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded13
 half12:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 loaded13:
 	VMOVUPS 0(AX), Z0
@@ -22909,18 +23813,19 @@ loaded13:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	ADDQ $128, AX
 	INCQ DX
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half14
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded15
 half14:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 loaded15:
 	VMOVUPS 0(AX), Z0
@@ -22931,8 +23836,9 @@ loaded15:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	ADDQ $128, AX
 	INCQ DX
 	SUBQ $3, BP
@@ -22956,10 +23862,10 @@ rest17:
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
 	JNZ half19
-	VMOVUPS 0(R15)(R13*1), Z7
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
 	JMP loaded20
 half19:
-	VPMOVZXWD 0(R15)(R14*1), Z7
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
 loaded20:
 	VMOVUPS 0(AX), Z0
@@ -22970,8 +23876,9 @@ loaded20:
 	VMAXPS Z2, Z1, Z1
 	VMINPS Z18, Z1, Z1
 	VMULPS Z1, Z0, Z0
+	VMOVAPS.Z Z0, K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
-	VMOVDQU Y1, 0(BX)(R14*1)
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
@@ -22997,6 +23904,9 @@ whole21:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
 	MOVQ amxTile_rows(DI), BP
 	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
 	MOVQ amxTile_off(DI), R13
 	MOVQ R13, R14
 	SHRQ $1, R14
@@ -23005,29 +23915,40 @@ whole21:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done23
+	JGE more23
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done24
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more23:
 	CMPL amxTile_tail(DI), $0
 	JEQ next22
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next22:
 	JMP panel1
-done23:
+done24:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
-	XORQ DX, DX
+	MOVQ amxTile_first(DI), DX
 	TESTQ BP, BP
-	JZ rested25
-rest24:
+	JZ rested26
+rest25:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_r(DI)(DX*8), R15
 	TESTL $8, amxTile_flags(DI)
-	JNZ half26
+	JNZ half27
 	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
-	JMP loaded27
-half26:
+	JMP loaded28
+half27:
 	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
 	VPSLLD $16, Z7, Z7
-loaded27:
+loaded28:
 	VMOVUPS 0(AX), Z0
 	VADDPS Z7, Z0, Z0
 	VMOVAPS Z17, Z1
@@ -23042,8 +23963,8 @@ loaded27:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest24
-rested25:
+	JNZ rest25
+rested26:
 	VZEROUPPER
 	RET
 
@@ -23066,9 +23987,10 @@ panel1:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ amxTile_a1(DI), R10
+	MOVQ amxTile_a+8(BX), R10
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
@@ -23282,19 +24204,19 @@ whole7:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done9
+	JLT done10
 	CMPL amxTile_tail(DI), $0
 	JEQ next8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next8:
 	JMP panel1
-done9:
+done10:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -23328,8 +24250,8 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	VZEROUPPER
 	RET
 
@@ -23367,9 +24289,10 @@ panel1:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ amxTile_a1(DI), R10
+	MOVQ amxTile_a+8(BX), R10
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
@@ -23751,19 +24674,19 @@ whole7:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done9
+	JLT done10
 	CMPL amxTile_tail(DI), $0
 	JEQ next8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next8:
 	JMP panel1
-done9:
+done10:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -23839,8 +24762,8 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	VZEROUPPER
 	RET
 
@@ -23874,9 +24797,10 @@ panel1:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ amxTile_a1(DI), R10
+	MOVQ amxTile_a+8(BX), R10
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
@@ -24266,19 +25190,19 @@ whole7:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done9
+	JLT done10
 	CMPL amxTile_tail(DI), $0
 	JEQ next8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next8:
 	JMP panel1
-done9:
+done10:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -24356,8 +25280,8 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	VZEROUPPER
 	RET
 
@@ -24378,9 +25302,10 @@ panel1:
 	MOVQ amxTile_off(DI), BP
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ amxTile_a1(DI), R10
+	MOVQ amxTile_a+8(BX), R10
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
@@ -24530,19 +25455,19 @@ whole7:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done9
+	JLT done10
 	CMPL amxTile_tail(DI), $0
 	JEQ next8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next8:
 	JMP panel1
-done9:
+done10:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -24563,8 +25488,8 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	VZEROUPPER
 	RET
 
@@ -24587,7 +25512,8 @@ panel1:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -24852,19 +25778,19 @@ whole7:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done9
+	JLT done10
 	CMPL amxTile_tail(DI), $0
 	JEQ next8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next8:
 	JMP panel1
-done9:
+done10:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -24924,8 +25850,8 @@ rest10:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	VZEROUPPER
 	RET
 
@@ -24963,7 +25889,8 @@ panel1:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -25480,19 +26407,19 @@ whole7:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done9
+	JLT done10
 	CMPL amxTile_tail(DI), $0
 	JEQ next8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next8:
 	JMP panel1
-done9:
+done10:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -25636,8 +26563,8 @@ rest10:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	VZEROUPPER
 	RET
 
@@ -25671,7 +26598,8 @@ panel1:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -26200,19 +27128,19 @@ whole7:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done9
+	JLT done10
 	CMPL amxTile_tail(DI), $0
 	JEQ next8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next8:
 	JMP panel1
-done9:
+done10:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -26360,8 +27288,8 @@ rest10:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	VZEROUPPER
 	RET
 
@@ -26382,7 +27310,8 @@ panel1:
 	MOVQ amxTile_off(DI), BP
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -26583,19 +27512,19 @@ whole7:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done9
+	JLT done10
 	CMPL amxTile_tail(DI), $0
 	JEQ next8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next8:
 	JMP panel1
-done9:
+done10:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -26629,8 +27558,8 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	VZEROUPPER
 	RET
 
@@ -26666,7 +27595,8 @@ panel1:
 	MOVQ amxTile_off(DI), BP
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -27035,19 +27965,19 @@ whole7:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done9
+	JLT done10
 	CMPL amxTile_tail(DI), $0
 	JEQ next8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next8:
 	JMP panel1
-done9:
+done10:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -27123,8 +28053,8 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	VZEROUPPER
 	RET
 
@@ -27156,7 +28086,8 @@ panel1:
 	MOVQ amxTile_off(DI), BP
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -27533,19 +28464,19 @@ whole7:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done9
+	JLT done10
 	CMPL amxTile_tail(DI), $0
 	JEQ next8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next8:
 	JMP panel1
-done9:
+done10:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -27623,8 +28554,8 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	VZEROUPPER
 	RET
 
@@ -27644,7 +28575,8 @@ panel1:
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ amxTile_off(DI), BP
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
 	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
@@ -27786,19 +28718,19 @@ whole7:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done9
+	JLT done10
 	CMPL amxTile_tail(DI), $0
 	JEQ next8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
 next8:
 	JMP panel1
-done9:
+done10:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -27819,7 +28751,7 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	VZEROUPPER
 	RET

@@ -30,6 +30,9 @@ func TestBlockOfWindows(t *testing.T) {
 func checkWindows(t *testing.T, kern *Kernels, rng *rand.Rand, name string) {
 	t.Helper()
 	m, n := 1+rng.IntN(70), 1+rng.IntN(100)
+	if rng.IntN(8) == 0 {
+		m += 32 * rng.IntN(20)
+	}
 	spans, run := []int(nil), 1+rng.IntN(150)
 	count := 1
 	if rng.IntN(3) > 0 {
@@ -95,7 +98,12 @@ func checkWindows(t *testing.T, kern *Kernels, rng *rand.Rand, name string) {
 		blk.N0 = layout.NR * rng.IntN((n+layout.NR-1)/layout.NR)
 	}
 	cols := n - blk.N0
-	blk.C = Rows{Data: poison(make([]float32, (m+1)*(cols+3))), Stride: cols + rng.IntN(3)}
+	blk.C = Rows{Data: poison(make([]float32, (m+1)*(cols+4))), Stride: cols + rng.IntN(3)}
+	if rng.IntN(2) == 0 { // results in bf16
+		blk.IntoCol = 2 * rng.IntN(3)
+		words := (blk.IntoCol + cols + 3) / 2
+		blk.Into = Windows(make([]float32, m*words), words, nil, 0)
+	}
 	if rng.IntN(2) == 0 {
 		for i := range m {
 			to := int32(i)
@@ -110,6 +118,24 @@ func checkWindows(t *testing.T, kern *Kernels, rng *rand.Rand, name string) {
 	}
 	if rng.IntN(2) == 0 {
 		blk.Residual = Rows{Data: floats(rng, (m+1)*(cols+3)), Stride: cols + 1, Index: blk.C.Index}
+		if rng.IntN(2) == 0 {
+			step := (cols + 3) / 2
+			half := make([]float32, (m+1)*step)
+			kern.RoundBF16(half, 0, floats(rng, 2*len(half)), 0, 1, 2*len(half))
+			blk.Residual, blk.HalfResidual = Rows{}, Windows(half, step, nil, 0)
+		}
+	}
+	residual := func(i, j int) float64 {
+		switch h := blk.HalfResidual; {
+		case h.data != nil:
+			if blk.C.Index != nil {
+				i = int(blk.C.Index[i])
+			}
+			return float64(math.Float32frombits(h.data[i*h.words+j/2] >> (16 * (j % 2)) << 16))
+		case blk.Residual.Data != nil:
+			return float64(blk.Residual.Data[blk.Residual.At(i)+j])
+		}
+		return 0
 	}
 	want := make([]float64, len(blk.C.Data))
 	for i := range want {
@@ -129,14 +155,28 @@ func checkWindows(t *testing.T, kern *Kernels, rng *rand.Rand, name string) {
 			for k := range depth {
 				sum += x(i, k) * float64(b.At(k, blk.N0+j))
 			}
-			if blk.Residual.Data != nil {
-				sum += float64(blk.Residual.Data[blk.Residual.At(i)+j])
-			}
+			sum += residual(i, j)
 			want[to+j] = blk.Act.Exact(sum)
 			largest = math.Max(largest, math.Abs(sum))
 		}
 	}
 	kern.Run(&blk)
+	if blk.Into.data != nil { // C holds no promised contents
+		for i := range m {
+			to := i
+			if blk.C.Index != nil {
+				to = int(blk.C.Index[i])
+			}
+			for j := 0; to >= 0 && j < cols; j++ {
+				at := blk.IntoCol + j
+				g := float64(math.Float32frombits(blk.Into.data[to*blk.Into.words+at/2] >> (16 * (at % 2)) << 16))
+				if w := want[blk.C.At(i)+j]; !(math.Abs(g-w) <= math.Abs(w)/256+2e-4*max(1, largest)) {
+					t.Fatalf("%s: %d x %d x %d in bf16: row %d, column %d is %v, want %v", name, m, depth, n, i, j, g, w)
+				}
+			}
+		}
+		return
+	}
 	for i, w := range want {
 		g := float64(blk.C.Data[i])
 		if math.IsNaN(w) != math.IsNaN(g) || math.Abs(g-w) > 2e-6*largest*math.Sqrt(float64(depth)) {

@@ -92,6 +92,14 @@ func (k *tileKernel) emit(f *asmgen.File) {
 	fn.I("LEAQ amxTile_cfg(DI), AX")
 	fn.I("%s", asmgen.LoadTileConfig(0, "AX"))
 	fn.I("MOVQ $0, amxTile_left(DI)")
+	if k.res {
+		fn.I("MOVQ $0, amxTile_block(DI)")
+		fn.I("MOVQ $0, amxTile_first(DI)")
+		for i, f := range []string{"off", "boff", "n"} {
+			fn.I("MOVQ amxTile_%s(DI), AX", f)
+			fn.I("MOVQ AX, amxTile_offs+%d(DI)", 8*i)
+		}
+	}
 	fn.I("MOVL amxTile_mask(DI), AX")
 	fn.I("KMOVW AX, K1")
 	fn.I("SHRL $16, AX")
@@ -117,7 +125,7 @@ func (k *tileKernel) emit(f *asmgen.File) {
 	fn.I("MOVQ amxTile_slot(DI), AX")
 	fn.I("XORQ $%d, AX", slotBytes)
 	fn.I("LEAQ amxTile_scratch(DI)(AX*1), AX")
-	fn.I("XORQ %s, %s", amxRow, amxRow)
+	k.firstRow()
 	fn.I("MOVQ amxTile_left(DI), %s", amxLeft)
 
 	loop, busy := fn.Label("loop"), fn.Label("busy")
@@ -128,7 +136,7 @@ func (k *tileKernel) emit(f *asmgen.File) {
 		fn.I("CMPQ %s, $%d", amxLeft, k.rowsPerStep())
 		fn.I("JLT %s", busy)
 		for range k.rowsPerStep() {
-			k.row(false)
+			k.row(k.res)
 		}
 		fn.I("SUBQ $%d, %s", k.rowsPerStep(), amxLeft)
 		fn.Mark(busy)
@@ -137,7 +145,7 @@ func (k *tileKernel) emit(f *asmgen.File) {
 	fn.I("JNZ %s", loop)
 	k.nextSpan(loop)
 	if !k.plain() {
-		k.rest(false)
+		k.rest(k.res)
 	}
 
 	k.tail()
@@ -152,6 +160,11 @@ func (k *tileKernel) emit(f *asmgen.File) {
 	k.eachC(func(t, r, c int) { fn.I("%s", asmgen.TILESTORED.Mem(t, k.slot(r, c), "AX", "BX")) })
 	fn.I("MOVQ amxTile_rows(DI), %s", amxLeft)
 	fn.I("MOVQ %s, amxTile_left(DI)", amxLeft)
+	if k.res {
+		fn.I("MOVQ amxTile_block(DI), BX")
+		fn.I("SHLQ $5, BX")
+		fn.I("MOVQ BX, amxTile_first(DI)")
+	}
 	fn.I("MOVQ amxTile_off(DI), %s", amxPrev)
 	if k.half || k.res {
 		fn.I("MOVQ %s, R14", amxPrev)
@@ -159,7 +172,7 @@ func (k *tileKernel) emit(f *asmgen.File) {
 	}
 	k.next(panel)
 	fn.I("%s", asmgen.TileRelease())
-	fn.I("XORQ %s, %s", amxRow, amxRow)
+	k.firstRow()
 	k.rest(true)
 	fn.I("VZEROUPPER")
 	fn.I("RET")
@@ -168,7 +181,7 @@ func (k *tileKernel) emit(f *asmgen.File) {
 // next goes on to the next panel, or falls through after the last.
 func (k *tileKernel) next(panel string) {
 	fn := k.fn
-	next, done := fn.Label("next"), fn.Label("done")
+	next, more, done := fn.Label("next"), fn.Label("more"), fn.Label("done")
 	fn.I("ADDQ $%d, amxTile_off(DI)", 64*k.ct*k.p)
 	fn.I("MOVQ amxTile_bp(DI), BX")
 	if k.p == 2 {
@@ -177,7 +190,20 @@ func (k *tileKernel) next(panel string) {
 	fn.I("ADDQ BX, amxTile_boff(DI)")
 	fn.I("SUBQ $%d, amxTile_n(DI)", k.p)
 	fn.I("CMPQ amxTile_n(DI), $%d", k.p)
-	fn.I("JLT %s", done)
+	if k.res {
+		fn.I("JGE %s", more)
+		fn.I("INCQ amxTile_block(DI)")
+		fn.I("MOVQ amxTile_block(DI), BX")
+		fn.I("CMPQ BX, amxTile_blocks(DI)")
+		fn.I("JGE %s", done)
+		for i, f := range []string{"off", "boff", "n"} {
+			fn.I("MOVQ amxTile_offs+%d(DI), BX", 8*i)
+			fn.I("MOVQ BX, amxTile_%s(DI)", f)
+		}
+		fn.Mark(more)
+	} else {
+		fn.I("JLT %s", done)
+	}
 	fn.I("CMPL amxTile_tail(DI), $0")
 	fn.I("JEQ %s", next)
 	fn.I("LEAQ amxTile_cfg(DI), AX")
@@ -227,10 +253,16 @@ func (k *tileKernel) store(panel string) {
 // operands sets the registers that walk A and B.
 func (k *tileKernel) operands() {
 	fn := k.fn
-	fn.I("MOVQ amxTile_a(DI), %s", amxA)
+	fn.I("MOVQ DI, BX")
+	if k.res {
+		fn.I("MOVQ amxTile_block(DI), BX")
+		fn.I("SHLQ $4, BX")
+		fn.I("ADDQ DI, BX")
+	}
+	fn.I("MOVQ amxTile_a(BX), %s", amxA)
 	fn.I("MOVQ amxTile_as(DI), %s", amxAS)
 	if k.rt == 2 {
-		fn.I("MOVQ amxTile_a1(DI), %s", amxA1)
+		fn.I("MOVQ amxTile_a+8(BX), %s", amxA1)
 	}
 	fn.I("MOVQ $0, amxTile_span(DI)")
 	fn.I("MOVQ amxTile_b(DI), %s", amxB)
@@ -379,6 +411,15 @@ func (k *tileKernel) start() {
 	fn.Mark(noBias)
 	k.eachC(func(t, _, _ int) { fn.I("%s", asmgen.TileZero(t)) })
 	fn.Mark(begin)
+}
+
+// firstRow sets the number of the row to finish next to the first of the panel before.
+func (k *tileKernel) firstRow() {
+	if k.res {
+		k.fn.I("MOVQ amxTile_first(DI), %s", amxRow)
+	} else {
+		k.fn.I("XORQ %s, %s", amxRow, amxRow)
+	}
 }
 
 // rest finishes the rows that are left.
