@@ -47,6 +47,9 @@ func BenchmarkLast(b *testing.B) {
 		{7, 512, 2048, 1, 1, false},
 		{56, 256, 512, 1, 2, false},
 		{112, 16, 64, 1, 1, false},
+		{112, 16, 96, 1, 1, false},
+		{224, 3, 32, 3, 2, false},
+		{224, 3, 64, 3, 1, false},
 		{56, 72, 24, 1, 1, false},
 		{14, 480, 112, 1, 1, false},
 	} {
@@ -76,10 +79,22 @@ func benchLast(b *testing.B, p layout.Precision, in, c, m, kernel, stride int, r
 		if err != nil {
 			b.Fatal(err)
 		}
-		v.X.F32, v.Y.F32, v.W, v.Bias = numbers(in*in*c), make([]float32, v.area*m), []*layout.Matrix{w}, make([]float32, m)
-		if residual {
-			v.Residual.F32 = numbers(v.area * m)
+		v.W, v.Bias = []*layout.Matrix{w}, make([]float32, m)
+		image := func(n int) Images {
+			if x := numbers(n); p == layout.F32 || c == 3 && n == in*in*c {
+				return Images{F32: x}
+			}
+			h := make([]uint16, n)
+			for i, x := range numbers(n) {
+				h[i] = layout.RoundBF16(x)
+			}
+			return Images{BF16: h}
 		}
+		v.X, v.Y = image(in*in*c), image(v.area*m)
+		if residual {
+			v.Residual = image(v.area * m)
+		}
+		v.Rounded.X, v.Rounded.Y, v.Rounded.Residual = v.X.F32 == nil, v.Y.F32 == nil, v.Residual.BF16 != nil
 		r := pool.Serial{}
 		scratch := make([]float32, v.Scratch(1)+16)
 		b.ResetTimer()
