@@ -43,6 +43,8 @@ const (
 	amxGated     amxKernel = 1 << 7
 	amxResidual  amxKernel = 1 << 8
 	amxHardSwish amxKernel = 1 << 9
+	amxRelu6     amxKernel = 1 << 10
+	amxPiped     amxKernel = 1 << 11
 )
 
 // amxTile is the argument of the tile kernels: rows of A times consecutive panels of B
@@ -80,7 +82,7 @@ type amxTile struct {
 	corr    unsafe.Pointer
 	sa      [amxRows]float32
 	za      [amxRows]uint32
-	lo, hi  float32
+	lo      float32
 	flags   uint32
 	gate    [amxRows]float32
 	mask    uint32 // columns of the last panel, one bit each

@@ -45,7 +45,7 @@ type amxChunk struct {
 func (b *Block) piped() bool {
 	whole, all := b.fused(2)
 	half, too := b.fused(1)
-	return whole&half&amxResidual != 0 && all && too && !b.Add && b.A.adjoining()
+	return whole&half&amxPiped != 0 && all && too && !b.Add && b.A.adjoining()
 }
 
 // rows multiplies rows rows, from row on, by the columns and steps of c: one block, or
@@ -92,9 +92,9 @@ func (k *Kernels) columns(t *amxTile, c *amxChunk, row, rows, n0, n1, ct int) {
 			t.bias = t.zeros(n1 - n0)
 		}
 	}
-	t.lo, t.hi = float32(math.Inf(-1)), float32(math.Inf(1))
+	t.lo = float32(math.Inf(-1))
 	e, fused := c.fused(ct)
-	if c.Act == act.Relu && (fused || c.bounded()) {
+	if fused && (c.Act == act.Relu || c.Act == act.Relu6) || c.bounded() {
 		t.lo = 0
 	}
 	fused = fused && (e&amxHalf == 0 || t.flags&accumulate == 0 || t.flags&amxDirect != 0)
@@ -103,9 +103,6 @@ func (k *Kernels) columns(t *amxTile, c *amxChunk, row, rows, n0, n1, ct int) {
 	}
 	if t.flags&amxDirect != 0 && t.lo != 0 {
 		t.flags |= amxStore
-	}
-	if fused && c.Act == act.Relu6 {
-		t.lo, t.hi = 0, 6
 	}
 	if end&amxResidual != 0 {
 		t.residual(c, row, rows, n0, n1)
@@ -131,19 +128,22 @@ func (b *Block) fused(ct int) (end amxKernel, all bool) {
 	case act.Silu:
 		end = amxSilu
 	case act.Relu6:
-		end = amxResidual
+		end = amxRelu6
 	case act.HardSwish:
-		end = amxResidual | amxHardSwish
+		end = amxHardSwish
 	default:
 		return 0, false
 	}
-	if b.adds() || b.A.run > 0 && b.Act != act.Gelu {
-		end |= amxResidual
+	plain := end == 0
+	if b.A.run > 0 && b.Gates == nil && end&amxGelu == 0 {
+		end |= amxPiped
 	}
-	if end&amxResidual != 0 && (b.B.Precision == layout.I8 || b.Gates != nil || end&amxGelu != 0) {
+	switch {
+	case b.adds() && (!plain || end&amxPiped == 0):
 		return 0, false
-	}
-	if end&(amxGelu|amxSilu) != 0 && ct == 1 && end&amxResidual == 0 {
+	case b.adds():
+		end |= amxResidual
+	case end&(amxRelu6|amxHardSwish) != 0 && end&amxPiped == 0, end&(amxGelu|amxSilu) != 0 && end&amxPiped == 0 && ct == 1:
 		return 0, false
 	}
 	if b.Into.data != nil {

@@ -92,7 +92,7 @@ func (k *tileKernel) emit(f *asmgen.File) {
 	fn.I("LEAQ amxTile_cfg(DI), AX")
 	fn.I("%s", asmgen.LoadTileConfig(0, "AX"))
 	fn.I("MOVQ $0, amxTile_left(DI)")
-	if k.res {
+	if k.piped {
 		fn.I("MOVQ $0, amxTile_block(DI)")
 		fn.I("MOVQ $0, amxTile_first(DI)")
 		for i, f := range []string{"off", "boff", "n"} {
@@ -136,7 +136,7 @@ func (k *tileKernel) emit(f *asmgen.File) {
 		fn.I("CMPQ %s, $%d", amxLeft, k.rowsPerStep())
 		fn.I("JLT %s", busy)
 		for range k.rowsPerStep() {
-			k.row(k.res)
+			k.row(k.piped)
 		}
 		fn.I("SUBQ $%d, %s", k.rowsPerStep(), amxLeft)
 		fn.Mark(busy)
@@ -145,7 +145,7 @@ func (k *tileKernel) emit(f *asmgen.File) {
 	fn.I("JNZ %s", loop)
 	k.nextSpan(loop)
 	if !k.plain() {
-		k.rest(k.res)
+		k.rest(k.piped)
 	}
 
 	k.tail()
@@ -160,7 +160,7 @@ func (k *tileKernel) emit(f *asmgen.File) {
 	k.eachC(func(t, r, c int) { fn.I("%s", asmgen.TILESTORED.Mem(t, k.slot(r, c), "AX", "BX")) })
 	fn.I("MOVQ amxTile_rows(DI), %s", amxLeft)
 	fn.I("MOVQ %s, amxTile_left(DI)", amxLeft)
-	if k.res {
+	if k.piped {
 		fn.I("MOVQ amxTile_block(DI), BX")
 		fn.I("SHLQ $5, BX")
 		fn.I("MOVQ BX, amxTile_first(DI)")
@@ -190,7 +190,7 @@ func (k *tileKernel) next(panel string) {
 	fn.I("ADDQ BX, amxTile_boff(DI)")
 	fn.I("SUBQ $%d, amxTile_n(DI)", k.p)
 	fn.I("CMPQ amxTile_n(DI), $%d", k.p)
-	if k.res {
+	if k.piped {
 		fn.I("JGE %s", more)
 		fn.I("INCQ amxTile_block(DI)")
 		fn.I("MOVQ amxTile_block(DI), BX")
@@ -254,7 +254,7 @@ func (k *tileKernel) store(panel string) {
 func (k *tileKernel) operands() {
 	fn := k.fn
 	fn.I("MOVQ DI, BX")
-	if k.res {
+	if k.piped {
 		fn.I("MOVQ amxTile_block(DI), BX")
 		fn.I("SHLQ $4, BX")
 		fn.I("ADDQ DI, BX")
@@ -415,7 +415,7 @@ func (k *tileKernel) start() {
 
 // firstRow sets the number of the row to finish next to the first of the panel before.
 func (k *tileKernel) firstRow() {
-	if k.res {
+	if k.piped {
 		k.fn.I("MOVQ amxTile_first(DI), %s", amxRow)
 	} else {
 		k.fn.I("XORQ %s, %s", amxRow, amxRow)
@@ -471,7 +471,7 @@ func (k *tileKernel) row(masked bool) {
 			fn.I("VMULPS.BCST amxTile_gate(DI)(%s*4), Z0, Z0", amxRow)
 		}
 		if k.half {
-			if masked {
+			if masked && !k.piped { // whose rows have an even number of elements
 				fn.I("VMOVAPS.Z Z0, K%d, Z0", k.mask(c))
 			}
 			fn.I("%s", asmgen.VCVTNEPS2BF16.RRR("VCVTNEPS2BF16", 1, 0, 0))

@@ -21,12 +21,14 @@ func tileKernels() []*tileKernel {
 					all = append(all, &tileKernel{kind: kd, shape: s, epilogue: e})
 				}
 			}
-			for _, act := range []string{"", "silu", "hardswish"} {
-				for _, half := range []bool{false, true} {
-					if !kd.int8 {
-						all = append(all, &tileKernel{kind: kd, shape: s, epilogue: epilogue{act: act, half: half, res: true}})
-					}
+			for _, half := range []bool{false, true} {
+				if kd.int8 {
+					continue
 				}
+				for _, act := range []string{"", "relu6", "silu", "hardswish"} {
+					all = append(all, &tileKernel{kind: kd, shape: s, epilogue: epilogue{act: act, half: half, piped: true}})
+				}
+				all = append(all, &tileKernel{kind: kd, shape: s, epilogue: epilogue{half: half, piped: true, res: true}})
 			}
 		}
 	}
@@ -43,12 +45,15 @@ func tileDispatch(all []*tileKernel) []byte {
 		if k.int8 {
 			kind += " | amxInt8"
 		}
-		kind += map[string]string{"": "", "gelu": " | amxGelu", "silu": " | amxSilu", "hardswish": " | amxHardSwish"}[k.act]
+		kind += map[string]string{"": "", "gelu": " | amxGelu", "silu": " | amxSilu", "relu6": " | amxRelu6", "hardswish": " | amxHardSwish"}[k.act]
 		if k.half {
 			kind += " | amxHalf"
 		}
 		if k.gated {
 			kind += " | amxGated"
+		}
+		if k.piped {
+			kind += " | amxPiped"
 		}
 		if k.res {
 			kind += " | amxResidual"

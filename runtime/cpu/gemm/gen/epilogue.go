@@ -13,7 +13,8 @@ type epilogue struct {
 	act   string
 	half  bool
 	gated bool // results are multiplied by a gate per row
-	res   bool // a residual is added first; "" then bounds above too
+	piped bool // of windows: goes from block to block of rows
+	res   bool // a residual is added first
 }
 
 func (e epilogue) suffix() string {
@@ -24,6 +25,9 @@ func (e epilogue) suffix() string {
 	if e.gated {
 		s += "G"
 	}
+	if e.piped {
+		s += "W"
+	}
 	if e.res {
 		s += "R"
 	}
@@ -31,7 +35,7 @@ func (e epilogue) suffix() string {
 }
 
 // plain reports whether sums leave as they are, or bounded below.
-func (k *tileKernel) plain() bool { return k.act == "" && !k.half && !k.int8 && !k.res }
+func (k *tileKernel) plain() bool { return k.act == "" && !k.half && !k.int8 && !k.piped }
 
 // geluShort is x*(1/2 + t*P(t^2)) with t and the negative side of x held to +-3.56, where
 // t*P is +-1/2. Its error is at most 2e-4*max(1, |x|) (a minimax fit by linear
@@ -50,6 +54,8 @@ func (k *tileKernel) held() []float32 {
 			return append([]float32{-geluShortEnd, geluShortEnd, 0.5}, geluShort...)
 		}
 		return append(append([]float32{-asmgen.GeluEnd, asmgen.GeluEnd, 0.5}, asmgen.GeluQ...), asmgen.GeluP...)
+	case "relu6":
+		return []float32{6}
 	case "hardswish":
 		return []float32{1. / 6, 0.5, 1}
 	case "silu":
@@ -62,9 +68,6 @@ func (k *tileKernel) held() []float32 {
 // constants of the activation.
 func (k *tileKernel) constants(f *asmgen.File, fn *asmgen.Func) {
 	fn.I("VBROADCASTSS amxTile_lo(DI), Z15")
-	if k.res {
-		fn.I("VBROADCASTSS amxTile_hi(DI), Z14")
-	}
 	for i, c := range k.held() {
 		fn.I("VBROADCASTSS %s, Z%d", f.Bcast(c), 16+i)
 	}
@@ -149,8 +152,8 @@ func (k *tileKernel) activate(fn *asmgen.Func) {
 		op("VMULPS", 1, 0, 0)
 	default:
 		op("VMAXPS", 0, 15, 0) // a NaN stays one
-		if k.res {
-			op("VMINPS", 0, 14, 0)
+		if k.act == "relu6" {
+			op("VMINPS", 0, k.reg(6), 0)
 		}
 	}
 }
