@@ -59,7 +59,7 @@ func Compile(ctx context.Context, g *ir.Graph, t Target) (*plan.Program, error) 
 	}
 	if t.Device == "cpu" && convolves(g) {
 		g = g.Clone()
-		if _, err := passes.Run(ctx, g, passes.Options{Pipeline: passes.HostLayout()}); err != nil {
+		if _, err := passes.Run(ctx, g, passes.Options{Pipeline: passes.HostLayout(t.Precision != "f32")}); err != nil {
 			return nil, err
 		}
 	}

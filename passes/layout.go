@@ -29,8 +29,15 @@ func ChannelsLast() Pass {
 	}
 }
 
-// HostLayout is what the CPU's code generator runs on its copy of a graph.
-func HostLayout() []Pass { return []Pass{ChannelsLast(), Canonical(), CSE()} }
+// HostLayout is what the CPU's code generator runs on its copy of a graph, for a program
+// whose products round their operands to bf16 or do not.
+func HostLayout(rounds bool) []Pass {
+	all := []Pass{ChannelsLast(), Canonical(), CSE()}
+	if rounds {
+		all = append(all, RoundedImages())
+	}
+	return all
+}
 
 // lastEdit knows, of values with channels second, the same image with channels last.
 type lastEdit struct {

@@ -39,15 +39,19 @@ func (p panels) Pack(t *tensor.Tensor) (*tensor.Tensor, error) {
 }
 
 // convPanels packs the weights [M, C/groups, kernel...] of a convolution with channels
-// last: of each group a matrix [taps*C/groups, M/groups] in panels.
-type convPanels struct{ groups int }
+// last: of each group a matrix [taps*C/groups, M/groups] in panels, with zeros as rows up to
+// [layout.Precision.ConvRows].
+type convPanels struct {
+	precision layout.Precision
+	groups    int
+}
 
 // Layout names the panels, and their groups where there are several.
 func (p convPanels) Layout() string {
 	if p.groups > 1 {
-		return fmt.Sprintf("conv.%s.%d", layout.F32.Name(), p.groups)
+		return fmt.Sprintf("conv.%s.%d", p.precision.Name(), p.groups)
 	}
-	return "conv." + layout.F32.Name()
+	return "conv." + p.precision.Name()
 }
 
 // Pack packs.
@@ -57,17 +61,18 @@ func (p convPanels) Pack(t *tensor.Tensor) (*tensor.Tensor, error) {
 		return nil, fmt.Errorf("weights %s of a convolution of %d groups", t, p.groups)
 	}
 	mg, c, taps := shape[0]/p.groups, shape[1], tensor.NumElems(shape[2:])
-	rows := tensor.New(tensor.F32, p.groups, taps*c, mg)
+	depth := p.precision.ConvRows(taps * c)
+	rows := tensor.New(tensor.F32, p.groups, depth, mg)
 	out, in := tensor.Data[float32](rows), tensor.Data[float32](t)
 	for m := range shape[0] {
-		to := m/mg*taps*c*mg + m%mg
+		to := m/mg*depth*mg + m%mg
 		for i := range c {
 			for tap := range taps {
 				out[to+(tap*c+i)*mg] = in[(m*c+i)*taps+tap]
 			}
 		}
 	}
-	return layout.PackStack(layout.F32, rows, false)
+	return layout.PackStack(p.precision, rows, false)
 }
 
 // convTaps packs the weights [C, 1, kernel...] of a depthwise convolution as [taps, C].

@@ -19,6 +19,8 @@ type FusedConvAttrs struct {
 	Activation  Activation `attr:"activation"` // ActReLU, ...; empty for none
 	// ChannelsLast: x, the residual and y are [N,spatial...,C]; the weights are not.
 	ChannelsLast bool `attr:"channels_last"`
+	// Rounded: y is bf16, rounded once.
+	Rounded bool `attr:"rounded"`
 }
 
 // Conv are the attributes of the convolution alone.
@@ -39,8 +41,9 @@ func FuseConv(a *ConvAttrs, activation Activation) *FusedConvAttrs {
 //	y = activation(conv(x, w) + bias + residual)
 //
 // Inputs: x [N,C,...], w [M,C/group,...], bias [M], optional, as Conv takes them;
-// residual, optional, of y's shape. All of one float type. With channels_last the channels
-// of x, residual and y come last.
+// residual, optional, of y's shape. All of one float type, but for images that are kept in
+// bf16 beside weights in f32: x and the residual may be, and y is with rounded; sums are
+// f32 all the same. With channels_last the channels of x, residual and y come last.
 func fusedConvOp() *ir.Op {
 	conv := convOps()[0]
 	return &ir.Op{
@@ -62,6 +65,10 @@ func inferFusedConv(c *ir.InferCtx, conv *ir.Op) error {
 	if x := c.In(0); a.ChannelsLast && x.Ranked && len(x.Shape) > 2 {
 		inner.Ins[0].Shape = channelsFirst(x.Shape)
 	}
+	mixed := c.In(1).DType == tensor.F32
+	if mixed && c.In(0).DType == tensor.BF16 {
+		inner.Ins[0].DType = tensor.F32
+	}
 	if err := conv.Infer(inner); err != nil {
 		return err
 	}
@@ -69,7 +76,7 @@ func inferFusedConv(c *ir.InferCtx, conv *ir.Op) error {
 	if a.ChannelsLast && y.Ranked {
 		y.Shape = channelsLast(y.Shape)
 	}
-	if r.DType != tensor.Invalid && r.DType != y.DType {
+	if r.DType != tensor.Invalid && r.DType != y.DType && !(mixed && r.DType == tensor.BF16) {
 		return fmt.Errorf("%w: residual is %s, x is %s", ir.ErrType, r.DType, y.DType)
 	}
 	if r.Ranked && y.Ranked {
@@ -81,6 +88,9 @@ func inferFusedConv(c *ir.InferCtx, conv *ir.Op) error {
 				return fmt.Errorf("%w: residual %s for output %s", ir.ErrShape, r, y)
 			}
 		}
+	}
+	if a.Rounded {
+		y.DType = tensor.BF16
 	}
 	c.SetOut(0, y)
 	return nil
@@ -96,9 +106,19 @@ func evalFusedConv(c *ir.EvalCtx, conv *ir.Op) error {
 		Context: c.Context, Attrs: a.Conv(), Ins: slices.Clone(c.Ins[:min(3, len(c.Ins))]),
 		Outs: make([]*tensor.Tensor, 1), Want: []bool{true}, MaxElems: c.MaxElems,
 	}
+	if err := need(c, 0, 1); err != nil {
+		return err
+	}
+	if c.In(0).DType() == tensor.BF16 && c.In(1).DType() == tensor.F32 {
+		x := tensor.New(tensor.F32, c.In(0).Shape()...)
+		for i, h := range tensor.Data[tensor.BFloat16](c.In(0)) {
+			tensor.Data[float32](x)[i] = h.Float32()
+		}
+		inner.Ins[0] = x
+	}
 	if a.ChannelsLast {
 		var err error
-		if inner.Ins[0], err = toChannelsFirst(c.In(0)); err != nil {
+		if inner.Ins[0], err = toChannelsFirst(inner.Ins[0]); err != nil {
 			return err
 		}
 	}
@@ -128,7 +148,11 @@ func evalFusedConv(c *ir.EvalCtx, conv *ir.Op) error {
 	for i := range y {
 		y[i] = act(y[i])
 	}
-	return fusedStore(c, 0, inner.Outs[0].DType(), y, shape...)
+	dt := inner.Outs[0].DType()
+	if a.Rounded {
+		dt = tensor.BF16
+	}
+	return fusedStore(c, 0, dt, y, shape...)
 }
 
 func expandFusedConv(g *ir.Graph, n *ir.Node) ([]*ir.Value, error) {
@@ -142,6 +166,14 @@ func expandFusedConv(g *ir.Graph, n *ir.Node) ([]*ir.Value, error) {
 	}
 	ins := slices.Clone(n.Inputs[:min(3, len(n.Inputs))])
 	rank := n.Inputs[0].Type.Rank()
+	dt := n.Inputs[1].Type.DType
+	same := func(v *ir.Value) *ir.Value {
+		if v.Type.DType == dt {
+			return v
+		}
+		return e.op("Cast", []*ir.Value{v}, "to", dt)
+	}
+	ins[0] = same(ins[0])
 	if a.ChannelsLast {
 		if rank < 3 {
 			return nil, fmt.Errorf("%w: the rank of an image with its channels last is not known", ir.ErrShape)
@@ -153,7 +185,11 @@ func expandFusedConv(g *ir.Graph, n *ir.Node) ([]*ir.Value, error) {
 		y = e.op("Transpose", []*ir.Value{y}, "perm", channelsLast(counting(rank)))
 	}
 	if len(n.Inputs) > 3 && n.Inputs[3] != nil {
-		y = e.op("Add", []*ir.Value{y, n.Inputs[3]})
+		y = e.op("Add", []*ir.Value{y, same(n.Inputs[3])})
 	}
-	return []*ir.Value{e.activation(a.Activation, y)}, e.err
+	y = e.activation(a.Activation, y)
+	if a.Rounded && dt != tensor.BF16 {
+		y = e.op("Cast", []*ir.Value{y}, "to", tensor.BF16)
+	}
+	return []*ir.Value{y}, e.err
 }

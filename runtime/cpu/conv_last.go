@@ -3,6 +3,7 @@ package cpu
 import (
 	"fmt"
 	"strings"
+	"unsafe"
 
 	"github.com/seed-c851cfd2/moec/codegen/plan/layout"
 	"github.com/seed-c851cfd2/moec/ir/ops"
@@ -41,27 +42,45 @@ func newLastConv(b *Binding) (l lastConv, err error) {
 	return l, nil
 }
 
-// bindConvLast is moec::Conv with channels last in f32, its weights in panels.
+// bindConvLast is moec::Conv with channels last in f32, its weights in panels of f32 or bf16.
 func bindConvLast(b *Binding) (Bound, error) {
 	l, err := newLastConv(b)
 	if err != nil {
 		return Bound{}, err
 	}
-	if b.Consts[1] == nil || !strings.HasPrefix(b.Layouts[1], "conv."+layout.F32.Name()) {
+	name, _, _ := strings.Cut(strings.TrimPrefix(b.Layouts[1], "conv.panels."), ".")
+	p, ok := layout.ParseName("panels." + name)
+	if b.Consts[1] == nil || !ok || p == layout.I8 {
 		return Bound{}, fmt.Errorf("weights are stored as %q, want panels", b.Layouts[1])
 	}
 	depth := tensor.NumElems(shapeOf(b.Ins[1])[1:])
-	v := conv.NewLast(b.Device.conv, l.n, l.c, l.m, l.groups, l.axes, l.act)
-	if v.W, err = layout.Unstack(layout.F32, b.Consts[1].Bytes(), l.groups, depth, l.m/l.groups); err != nil {
+	v := conv.NewLast(b.Device.conv, p, l.n, l.c, l.m, l.groups, l.axes, l.act)
+	if v.W, err = layout.Unstack(p, b.Consts[1].Bytes(), l.groups, p.ConvRows(depth), l.m/l.groups); err != nil {
 		return Bound{}, err
 	}
+	v.Rounded.X, v.Rounded.Y = b.bf16In(0), b.Outs[0].DType == tensor.BF16
+	v.Rounded.Residual = b.has(3) && b.bf16In(3)
 	r := b.runner(v.Work() / 4) // 10 us: a dispatch takes 1 to 5
 	need := v.Scratch(r.Workers())
 	return Bound{Scratch: 4 * need, Run: func(c *Call) error {
-		v.X, v.Y = tensor.Data[float32](c.Ins[0]), tensor.Data[float32](c.Outs[0])
-		v.Bias, v.Residual = c.vector(2), c.vector(3)
+		v.X, v.Y, v.Bias = images(c.Ins[0]), images(c.Outs[0]), c.vector(2)
+		if v.Residual = (conv.Images{}); len(c.Ins) > 3 && c.Ins[3] != nil {
+			v.Residual = images(c.Ins[3])
+		}
 		return v.Run(r, c.f32(need))
 	}}, nil
+}
+
+// bf16In reports whether input i is bf16.
+func (b *Binding) bf16In(i int) bool { return b.Ins[i].DType == tensor.BF16 }
+
+// images views a tensor of f32 or bf16.
+func images(t *tensor.Tensor) conv.Images {
+	if t.DType() == tensor.F32 {
+		return conv.Images{F32: tensor.Data[float32](t)}
+	}
+	b := t.Bytes()
+	return conv.Images{BF16: unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/2)}
 }
 
 // bindDepthwise is moec::Conv with channels last in f32, a channel per group, its weights
@@ -76,12 +95,13 @@ func bindDepthwise(b *Binding) (Bound, error) {
 	}
 	v := conv.NewWindows(b.Device.conv, conv.Depthwise, l.n, l.c, l.axes, l.act)
 	v.W = elems[float32](b.Consts[1])
+	v.Rounded.X, v.Rounded.Y = b.bf16In(0), b.Outs[0].DType == tensor.BF16
 	r := b.runner(v.Work())
-	v.Prepare(r.Workers())
-	return Bound{Run: func(c *Call) error {
-		v.X, v.Y = tensor.Data[float32](c.Ins[0]), tensor.Data[float32](c.Outs[0])
+	need := v.Prepare(r.Workers())
+	return Bound{Scratch: 4 * need, Run: func(c *Call) error {
+		v.X, v.Y = images(c.Ins[0]), images(c.Outs[0])
 		v.Bias, v.Residual = c.vector(2), c.vector(3)
-		return v.Run(r)
+		return v.Run(r, c.f32(need))
 	}}, nil
 }
 
@@ -109,10 +129,11 @@ func bindPoolLast(b *Binding) (Bound, error) {
 	}
 	v := conv.NewWindows(b.Device.conv, kind, x[0], x[1], convAxes(win), act.Identity)
 	v.Count = count
+	v.Rounded.X, v.Rounded.Y = b.bf16In(0), b.Outs[0].DType == tensor.BF16
 	r := b.runner(v.Work())
-	v.Prepare(r.Workers())
-	return Bound{Run: func(c *Call) error {
-		v.X, v.Y = tensor.Data[float32](c.Ins[0]), tensor.Data[float32](c.Outs[0])
-		return v.Run(r)
+	need := v.Prepare(r.Workers())
+	return Bound{Scratch: 4 * need, Run: func(c *Call) error {
+		v.X, v.Y = images(c.Ins[0]), images(c.Outs[0])
+		return v.Run(r, c.f32(need))
 	}}, nil
 }

@@ -56,6 +56,19 @@ func (p Precision) PerStep() int { return 1 << p }
 // Steps is the number of steps that k rows take.
 func (p Precision) Steps(k int) int { return (k + p.PerStep() - 1) / p.PerStep() }
 
+// ConvRows is the number of rows that the weights of a convolution by windows of n elements
+// are packed in at p: in bf16, zeros complete what one load of a tile register spans, of
+// which the last would have to be of another shape.
+func (p Precision) ConvRows(n int) int {
+	if p != BF16 || n <= ConvTile {
+		return n
+	}
+	return (n + ConvTile - 1) / ConvTile * ConvTile
+}
+
+// ConvTile is the number of bf16 elements in a row of a tile register.
+const ConvTile = 32
+
 // Cols is n rounded up to whole and half panels.
 func Cols(n int) int {
 	switch tail := n % NR; {

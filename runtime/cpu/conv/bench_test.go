@@ -2,6 +2,7 @@ package conv
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/seed-c851cfd2/moec/codegen/plan/layout"
@@ -46,38 +47,64 @@ func BenchmarkLast(b *testing.B) {
 		{7, 512, 2048, 1, 1, false},
 		{56, 256, 512, 1, 2, false},
 		{112, 16, 64, 1, 1, false},
+		{112, 16, 96, 1, 1, false},
+		{224, 3, 32, 3, 2, false},
+		{224, 3, 64, 3, 1, false},
 		{56, 72, 24, 1, 1, false},
 		{14, 480, 112, 1, 1, false},
 	} {
-		b.Run(fmt.Sprintf("%dx%d-%d_%dx%d_s%d_%t", s.in, s.c, s.m, s.kernel, s.kernel, s.stride, s.residual), func(b *testing.B) {
-			axes := square(s.in, s.kernel, s.stride, s.kernel/2)
-			v := NewLast(benchKernels(b), 1, s.c, s.m, 1, axes, act.Relu)
-			k := s.c * s.kernel * s.kernel
-			w, err := layout.Pack(layout.F32, layout.RowMajor(make([]float32, k*s.m), k, s.m))
-			if err != nil {
+		for _, p := range []layout.Precision{layout.F32, layout.BF16} {
+			benchLast(b, p, s.in, s.c, s.m, s.kernel, s.stride, s.residual)
+		}
+	}
+}
+
+// numbers are n normal numbers: tiles run slower on them than on zeros.
+func numbers(n int) []float32 {
+	rng := rand.New(rand.NewPCG(1, 1))
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = float32(rng.NormFloat64())
+	}
+	return x
+}
+
+func benchLast(b *testing.B, p layout.Precision, in, c, m, kernel, stride int, residual bool) {
+	b.Run(fmt.Sprintf("%v/%dx%d-%d_%dx%d_s%d_%t", p, in, c, m, kernel, kernel, stride, residual), func(b *testing.B) {
+		axes := square(in, kernel, stride, kernel/2)
+		v := NewLast(benchKernels(b), p, 1, c, m, 1, axes, act.Relu)
+		k := c * kernel * kernel
+		k = p.ConvRows(k)
+		w, err := layout.Pack(p, layout.RowMajor(numbers(k*m), k, m))
+		if err != nil {
+			b.Fatal(err)
+		}
+		v.W, v.Bias = []*layout.Matrix{w}, make([]float32, m)
+		image := func(n int) Images {
+			if x := numbers(n); p == layout.F32 || c == 3 && n == in*in*c {
+				return Images{F32: x}
+			}
+			h := make([]uint16, n)
+			for i, x := range numbers(n) {
+				h[i] = layout.RoundBF16(x)
+			}
+			return Images{BF16: h}
+		}
+		v.X, v.Y = image(in*in*c), image(v.area*m)
+		if residual {
+			v.Residual = image(v.area * m)
+		}
+		v.Rounded.X, v.Rounded.Y, v.Rounded.Residual = v.X.F32 == nil, v.Y.F32 == nil, v.Residual.BF16 != nil
+		r := pool.Serial{}
+		scratch := make([]float32, v.Scratch(1)+16)
+		b.ResetTimer()
+		for b.Loop() {
+			if err := v.Run(r, scratch); err != nil {
 				b.Fatal(err)
 			}
-			v.X, v.Y, v.W, v.Bias = make([]float32, s.in*s.in*s.c), make([]float32, v.area*s.m), []*layout.Matrix{w}, make([]float32, s.m)
-			if s.residual {
-				v.Residual = make([]float32, len(v.Y))
-				for i := range v.Residual {
-					v.Residual[i] = 1
-				}
-			}
-			for i := range v.X {
-				v.X[i] = 1
-			}
-			r := pool.Serial{}
-			scratch := make([]float32, v.Scratch(1)+16)
-			b.ResetTimer()
-			for b.Loop() {
-				if err := v.Run(r, scratch); err != nil {
-					b.Fatal(err)
-				}
-			}
-			b.ReportMetric(2*float64(v.Work())*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
-		})
-	}
+		}
+		b.ReportMetric(2*float64(v.Work())*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+	})
 }
 
 // BenchmarkWindows: depthwise convolutions, one image, one thread.
@@ -93,11 +120,11 @@ func BenchmarkWindows(b *testing.B) {
 		b.Run(fmt.Sprintf("%dx%d_%dx%d_s%d", s.in, s.c, s.kernel, s.kernel, s.stride), func(b *testing.B) {
 			axes := square(s.in, s.kernel, s.stride, s.kernel/2)
 			v := NewWindows(benchKernels(b), Depthwise, 1, s.c, axes, act.Identity)
-			v.X, v.Y = make([]float32, s.in*s.in*s.c), make([]float32, axes[1].Out*axes[2].Out*s.c)
+			v.X.F32, v.Y.F32 = make([]float32, s.in*s.in*s.c), make([]float32, axes[1].Out*axes[2].Out*s.c)
 			v.W, v.Bias = make([]float32, s.kernel*s.kernel*s.c), make([]float32, s.c)
 			v.Prepare(1)
 			for b.Loop() {
-				if err := v.Run(pool.Serial{}); err != nil {
+				if err := v.Run(pool.Serial{}, nil); err != nil {
 					b.Fatal(err)
 				}
 			}

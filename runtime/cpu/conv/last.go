@@ -12,7 +12,8 @@ import (
 // axis is one stretch of memory, so the rows of the product are the input itself, at
 // strides, and nothing is packed. An image with padding is first copied with it, a strip
 // of rows at a time that stays in L2. Stretches too short for a product of package gemm
-// (few channels) are put side by side first; the kernels for AVX-512 take any.
+// (few channels) are put side by side first; the kernels for AVX-512 take any. By weights
+// in bf16 the same runs on package gemm's products of that precision: see rounded.
 //
 // An output is one chain of multiply-adds over ascending tap and channel that starts
 // from the bias; strips, threads and the batch do not enter it.
@@ -20,39 +21,47 @@ import (
 // Make it with NewLast, set the operands, and Run; it must not be run by two goroutines
 // at a time.
 type Last struct {
-	X, Y           []float32        // [N, in..., C], [N, out..., M]; must not overlap
-	W              []*layout.Matrix // of each group: [taps*C/groups, M/groups], taps outermost
-	Bias, Residual []float32        // [M], [N, out..., M], or nil
+	X, Y     Images           // [N, in..., C], [N, out..., M]; must not overlap
+	W        []*layout.Matrix // of each group: [taps*C/groups, M/groups], taps outermost; see layout.Precision.ConvRows
+	Bias     []float32        // [M], or nil
+	Residual Images           // [N, out..., M], or none
+	// Rounded says which of the images are bf16; set it before Scratch.
+	Rounded struct{ X, Y, Residual bool }
 
-	kernels *Kernels
-	axes    [3]Axis
-	n, c, m int
-	groups  int
-	act     act.Kind
+	kernels   *Kernels
+	precision layout.Precision // of W: F32 or BF16
+	axes      [3]Axis
+	n, c, m   int
+	groups    int
+	act       act.Kind
 
-	direct   bool  // there is no padding: pixels are read where they are
-	gathered bool  // stretches are put side by side
-	stretch  int   // floats of a stretch
-	at       []int // of each stretch in the image, in floats, for the planned strip
+	padded   bool    // some windows reach beyond the image
+	direct   bool    // pixels are read where they are
+	gathered bool    // stretches are put side by side
+	bf16     bool    // and rounded, or read from
+	round    rounded // a strip in bf16
+	stretch  int     // floats of a stretch
+	at       []int   // of each stretch in the image, in floats, for the planned strip
 	spans    []span
 	blocks   []block // of spans
 	cut      int     // axis along which images are cut into strips
 	area     int     // outputs of an image
 
 	// How the work is cut, by workers; see plan.
-	rows   int     // outputs of a strip along the axis it is cut from
-	strips int     // of an image
-	images int     // of a task; more than one only if a strip is all of an image
-	parts  int     // of the channels out, for one task each
-	size   [3]int  // pixels of a strip's input
-	index  []int32 // windows of a task, in pixels from the first
-	count  []int32 // 0, 1, ...: gathered windows
-	tasks  int
-	buf    []float32
-	perBuf int // floats of a worker: the padded strip, then the gathered rows
-	muls   []gemm.Block
-	strip  []int // of each worker: the strip that its memory holds, padded, or -1
-	zero   [2 * layout.NR]float32
+	rows     int     // outputs of a strip along the axis it is cut from
+	strips   int     // of an image
+	images   int     // of a task; more than one only if a strip is all of an image
+	parts    int     // of the channels out, for one task each
+	size     [3]int  // pixels of a strip's input
+	index    []int32 // windows of a task, in pixels from the first
+	count    []int32 // 0, 1, ...: gathered windows
+	tasks    int
+	buf      []float32
+	perStrip int
+	perBuf   int // floats of a worker: the strip, then the gathered rows, then what nobody wants
+	muls     []gemm.Block
+	strip    []int // of each worker: the strip that its memory holds, padded, or -1
+	zero     [2 * layout.NR]float32
 }
 
 // shortStretch: stretches of fewer floats go side by side. At 64 steps a tile's start
@@ -68,12 +77,13 @@ const (
 )
 
 // NewLast prepares a convolution; see NewConv for axes. Padding takes scratch memory: who
-// asks for a convolution should not ask for one with far more padding than input.
-func NewLast(k *Kernels, n, c, m, groups int, axes [3]Axis, kind act.Kind) *Last {
-	v := &Last{kernels: k, axes: axes, n: n, c: c, m: m, groups: groups, act: kind, direct: true, area: 1}
+// asks for a convolution should not ask for one with far more padding than input. p is
+// the precision of the weights.
+func NewLast(k *Kernels, p layout.Precision, n, c, m, groups int, axes [3]Axis, kind act.Kind) *Last {
+	v := &Last{kernels: k, precision: p, axes: axes, n: n, c: c, m: m, groups: groups, act: kind, area: 1}
 	for _, a := range axes {
 		v.area *= a.Out
-		v.direct = v.direct && a.Pad == 0 && a.used() <= a.In
+		v.padded = v.padded || a.Pad != 0 || a.used() > a.In
 	}
 	for v.cut < 2 && axes[v.cut].Out == 1 {
 		v.cut++
@@ -82,13 +92,16 @@ func NewLast(k *Kernels, n, c, m, groups int, axes [3]Axis, kind act.Kind) *Last
 	if v.joined() {
 		v.stretch *= axes[2].Kernel
 	}
-	v.gathered = v.stretch < shortStretch && v.stretch < v.depth() && !v.tiled()
+	v.gathered = v.stretch < shortStretch && v.stretch < v.depth() && !v.tiled() || p == layout.BF16 && v.stretch%2 != 0
+	if bf16, inPlace := v.rounds(); bf16 {
+		v.bf16, v.gathered = true, !inPlace
+	}
 	return v
 }
 
 // tiled reports whether the product runs on kernels of its own, which take stretches of
 // any length; else it is one of package gemm per stretch.
-func (v *Last) tiled() bool { return v.kernels.gemm.Features().AVX512 }
+func (v *Last) tiled() bool { return v.precision == layout.F32 && v.kernels.gemm.Features().AVX512 }
 
 // joined reports whether the taps of the last axis lie side by side.
 func (v *Last) joined() bool { return v.groups == 1 && v.axes[2].Dilation == 1 }
@@ -146,6 +159,10 @@ func (v *Last) cutSpans() {
 
 // plan cuts the work for a number of workers.
 func (v *Last) plan(workers int) {
+	v.direct = !v.padded && !v.Rounded.X
+	if v.bf16 && !v.gathered {
+		v.direct = v.readsImage()
+	}
 	a, inner := v.axes[v.cut], v.inner()
 	pixels := 1 // of input per row of a strip
 	for _, b := range v.axes[v.cut+1:] {
@@ -200,13 +217,23 @@ func (v *Last) plan(workers int) {
 			}
 		}
 	}
-	padded := 0
-	if !v.direct {
-		padded = v.images * v.size[0] * v.size[1] * v.size[2] * v.c
+	pixels = v.images * v.rows * inner
+	v.perStrip = 0
+	switch {
+	case v.bf16 && !v.gathered:
+		v.perStrip = v.layOutRounded()
+	case !v.direct:
+		v.perStrip = (v.images*v.size[0]*v.size[1]*v.size[2]*v.c + 15) &^ 15
 	}
-	v.perBuf = (padded + 15) &^ 15
-	if v.gathered {
-		v.perBuf += (v.images*v.rows*inner*v.depth() + 15) &^ 15
+	v.perBuf = v.perStrip + 2*v.perImage()
+	if v.bf16 {
+		v.perBuf += (v.m + 15) &^ 15
+	}
+	switch {
+	case v.gathered && v.bf16:
+		v.perBuf += (v.kernels.gemm.OperandLen(layout.BF16, pixels, layout.BF16.ConvRows(v.depth())) + 15) &^ 15
+	case v.gathered:
+		v.perBuf += (pixels*v.depth() + 15) &^ 15
 	}
 	v.layOut()
 }
@@ -292,22 +319,34 @@ func (v *Last) Do(i, worker int) {
 		for _, b := range v.axes[v.cut+1:] {
 			rest *= b.In
 		}
-		x = v.X[img*in+r0*a.Stride*rest*v.c : (img+images)*in]
+		from, to := img*in+r0*a.Stride*rest*v.c, (img+images)*in
+		if v.Rounded.X {
+			x = words(v.X.BF16[from:to])
+		} else {
+			x = v.X.F32[from:to]
+		}
 	} else {
-		size := v.size[0] * v.size[1] * v.size[2] * v.c
-		x = buf[:images*size]
+		x = buf[:v.perStrip]
 		if v.strip[worker] != i { // else a task of other channels has left it
-			for j := range images {
-				v.pad(x[j*size:(j+1)*size], v.X[(img+j)*in:(img+j+1)*in], r0)
-			}
+			v.fill(x, img*in, r0, images)
 			v.strip[worker] = i
 		}
-		buf = buf[(v.images*size+15)&^15:]
+		buf = buf[v.perStrip:]
 	}
-	at := (img*v.area + r0*inner) * v.m
-	t := lastTask{v: v, x: x, y: v.Y[at : at+pixels*v.m], pixels: pixels, gather: buf, zero: v.zero[:], mul: &v.muls[worker]}
-	if v.Residual != nil {
-		t.residual = v.Residual[at : at+pixels*v.m]
+	at, size := (img*v.area+r0*inner)*v.m, pixels*v.m
+	t := lastTask{v: v, x: x, at: at, pixels: pixels, rest: buf[2*v.perImage():], zero: v.zero[:], mul: &v.muls[worker]}
+	if v.Rounded.Y {
+		t.y = buf[:size]
+	} else {
+		t.y = v.Y.F32[at : at+size]
+	}
+	switch {
+	case v.Residual.none() || v.bf16:
+	case v.Rounded.Residual:
+		t.residual = buf[v.perImage():][:size]
+		t.eachRow(part, func(lo, n int) { v.Residual.load(v.kernels.gemm, t.residual[lo:lo+n], at+lo) })
+	default:
+		t.residual = v.Residual.F32[at : at+size]
 	}
 	mg := v.m / v.groups
 	per := (mg + layout.NR - 1) / layout.NR
@@ -318,11 +357,44 @@ func (v *Last) Do(i, worker int) {
 		t.group(g, u0%per*layout.NR, min(mg, (end-g*per)*layout.NR))
 		u0 = end
 	}
+	if v.bf16 {
+		return
+	}
 	t.finish(part)
+	if v.Rounded.Y {
+		c0, c1 := v.columns(part)
+		v.Y.store(v.kernels.gemm, at+c0, t.y[c0:], v.m, pixels, c1-c0)
+	}
 }
 
-// pad copies what a strip from output r0 on reads of an image, with zeros around it.
-func (v *Last) pad(dst, src []float32, r0 int) {
+// perImage is the room in f32 for the outputs of a task that are kept in bf16.
+func (v *Last) perImage() int {
+	if !v.Rounded.Y && !v.Rounded.Residual {
+		return 0
+	}
+	return (v.images*v.rows*v.inner()*v.m + 15) &^ 15
+}
+
+// fill makes the strip from output r0 on, of some images; element at is their first.
+func (v *Last) fill(strip []float32, at, r0, images int) {
+	from, to := v.axes[0].In*v.axes[1].In*v.axes[2].In*v.c, v.size[0]*v.size[1]*v.size[2]*v.c
+	if v.bf16 && !v.gathered {
+		to = v.round.words / v.images
+		clear(strip[images*to:])
+	}
+	for i := range images {
+		dst := strip[i*to : (i+1)*to]
+		if v.bf16 && !v.gathered {
+			v.roundStrip(dst, at+i*from, r0)
+		} else {
+			v.pad(dst, at+i*from, r0)
+		}
+	}
+}
+
+// pad copies what a strip from output r0 on reads of the image at element from, with zeros
+// around it.
+func (v *Last) pad(dst []float32, from, r0 int) {
 	a := v.axes
 	var first [3]int // element of the image at the strip's start
 	for i := range a {
@@ -341,7 +413,7 @@ func (v *Last) pad(dst, src []float32, r0 int) {
 				continue
 			}
 			clear(out[:lo*v.c])
-			copy(out[lo*v.c:hi*v.c], src[((id*a[1].In+ih)*a[2].In+first[2]+lo)*v.c:])
+			v.X.load(v.kernels.gemm, out[lo*v.c:hi*v.c], from+((id*a[1].In+ih)*a[2].In+first[2]+lo)*v.c)
 			clear(out[hi*v.c:])
 		}
 	}

@@ -12,7 +12,8 @@ type lastTask struct {
 	x           []float32 // what the windows read, the first at its start
 	y, residual []float32 // [pixels, M]
 	pixels      int
-	gather      []float32
+	at          int       // of the first output
+	rest        []float32 // memory beside the strip
 	zero        []float32 // two panels' bias where there is none
 	mul         *gemm.Block
 }
@@ -20,6 +21,10 @@ type lastTask struct {
 // group makes columns n0 to n1 of the channels out of group g.
 func (t *lastTask) group(g, n0, n1 int) {
 	v := t.v
+	if v.bf16 {
+		t.roundedGroup(g, n0, n1)
+		return
+	}
 	k, mg := v.kernels.gemm, v.m/v.groups
 	b := t.mul
 	*b = gemm.Block{M: t.pixels, B: v.W[g], N0: n0, N1: n1, C: gemm.Rows{Data: t.y[g*mg+n0:], Stride: v.m}}
@@ -27,7 +32,7 @@ func (t *lastTask) group(g, n0, n1 int) {
 		b.Bias = v.Bias[g*mg : (g+1)*mg]
 	}
 	end := act.Identity
-	if v.act == act.Relu && v.Residual == nil {
+	if v.act == act.Relu && t.residual == nil {
 		end = act.Relu
 	}
 	x := t.x[g*(v.c/v.groups):]
@@ -39,13 +44,13 @@ func (t *lastTask) group(g, n0, n1 int) {
 		return
 	}
 	if v.gathered {
-		b.A = k.Place(layout.F32, gemm.Rows{Data: t.gather, Stride: v.depth()}, t.pixels, v.depth(), nil)
+		b.A = k.Place(v.precision, gemm.Rows{Data: t.rest, Stride: v.depth()}, t.pixels, v.depth(), nil)
 		b.K1, b.Act = v.depth(), end
 		k.Run(b)
 		return
 	}
 	for i, at := range v.at {
-		b.A = k.Place(layout.F32, gemm.Rows{Data: x[at:], Stride: v.c, Index: v.index[:t.pixels]}, t.pixels, v.stretch, nil)
+		b.A = k.Place(v.precision, gemm.Rows{Data: x[at:], Stride: v.c, Index: v.index[:t.pixels]}, t.pixels, v.stretch, nil)
 		b.K0, b.K1, b.Add = i*v.stretch, (i+1)*v.stretch, i > 0
 		b.Next, b.NextK = b.B, b.K1
 		if i == len(v.at)-1 {
@@ -128,7 +133,7 @@ func (t *lastTask) sideBySide(x []float32) {
 	for p := 0; p < t.pixels; p += run {
 		from := x[int(v.index[p])*v.c:]
 		for j := 0; j < v.stretch; j += layout.NR {
-			v.kernels.gather(t.gather[p*depth+j:], v.stretch, from[j:], v.at, min(run, t.pixels-p), v.axes[2].Stride*v.c, min(layout.NR, v.stretch-j))
+			v.kernels.gather(t.rest[p*depth+j:], v.stretch, from[j:], v.at, min(run, t.pixels-p), v.axes[2].Stride*v.c, min(layout.NR, v.stretch-j))
 		}
 	}
 }
@@ -147,22 +152,34 @@ func (t *lastTask) finish(part int) {
 		return
 	}
 	ks := v.kernels.gemm.Act()
+	t.eachRow(part, func(lo, n int) {
+		y := t.y[lo : lo+n]
+		if residual != nil {
+			ks.Add(y, residual[lo:lo+n])
+		}
+		ks.Apply(kind, y, 1)
+	})
+}
+
+// columns are the channels out of a part.
+func (v *Last) columns(part int) (c0, c1 int) {
 	mg := v.m / v.groups
 	per := (mg + layout.NR - 1) / layout.NR
 	column := func(u int) int { return u/per*mg + min(mg, u%per*layout.NR) }
-	c0, c1 := column(part*v.groups*per/v.parts), column((part+1)*v.groups*per/v.parts)
-	// Whole rows lie side by side; what stays in L1 is passed over twice.
-	n, step, rows := c1-c0, v.m, t.pixels
-	if n == v.m {
+	return column(part * v.groups * per / v.parts), column((part + 1) * v.groups * per / v.parts)
+}
+
+// eachRow calls f with stretches of the task's outputs that are of a part: rows of them, or
+// as much as stays in L1 where whole rows lie side by side.
+func (t *lastTask) eachRow(part int, f func(lo, n int)) {
+	c0, c1 := t.v.columns(part)
+	n, step, rows, size := c1-c0, t.v.m, t.pixels, t.pixels*t.v.m
+	if n == t.v.m {
 		n, step = 2048, 2048
-		rows = (len(t.y) + n - 1) / n
+		rows = (size + n - 1) / n
 	}
 	for i := range rows {
 		lo := i*step + c0
-		y := t.y[lo:min(lo+n, len(t.y))]
-		if residual != nil {
-			ks.Add(y, residual[lo:lo+len(y)])
-		}
-		ks.Apply(kind, y, 1)
+		f(lo, min(n, size-lo))
 	}
 }

@@ -1,5 +1,7 @@
 package conv
 
+import "github.com/seed-c851cfd2/moec/codegen/plan/layout"
+
 // sumTaps sets y[i] to start + the sum of w[t]*x[off[t]+i] over taps t in order. The
 // last element read is x[max(off)+len(y)-1].
 func (k *Kernels) sumTaps(y, x []float32, off []int, w []float32, start float32) {
@@ -51,6 +53,26 @@ func (k *Kernels) gather(y []float32, stride int, x []float32, off []int, channe
 			copy(y[:n], x[c*plane+o:])
 			y = y[min(stride, len(y)):]
 		}
+	}
+}
+
+// roundGather rounds n floats from each of x[off[t]:] to bf16, side by side, and the same
+// from step floats on to rows of dst that are words apart, pixels times in all. A row
+// ends in zeros, fewer than 32, up to a whole word.
+func (k *Kernels) roundGather(dst []float32, words int, x []float32, off []int, n, pixels, step, zeros int) {
+	zeros += (n*len(off) + zeros) % 2
+	if k.roundVector(dst, words, x, off, n, pixels, step, zeros) {
+		return
+	}
+	for p := range pixels {
+		row, i := halves(dst[p*words:]), 0
+		for _, o := range off {
+			for _, v := range x[p*step+o:][:n] {
+				row[i] = layout.RoundBF16(v)
+				i++
+			}
+		}
+		clear(row[i : i+zeros])
 	}
 }
 

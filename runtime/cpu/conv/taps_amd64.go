@@ -75,6 +75,20 @@ func (k *Kernels) gatherVector(y []float32, stride int, x []float32, off []int, 
 	return true
 }
 
+func (k *Kernels) roundVector(dst []float32, words int, x []float32, off []int, n, pixels, step, zeros int) bool {
+	if !k.gemm.Features().BF16 || pixels == 0 || n == 0 {
+		return false
+	}
+	_ = dst[(pixels-1)*words+(n*len(off)+zeros)/2-1]
+	reach(x, off, n)
+	reach(x[(pixels-1)*step:], off, n)
+	roundGatherZ(&dst[0], 4*words, &x[0], 4*step, &off[0], len(off), n, pixels, zeros)
+	return true
+}
+
+//go:noescape
+func roundGatherZ(y *float32, stride int, x *float32, step int, off *int, taps, n, pixels, zeros int)
+
 func (k *Kernels) splitVector(a, b, x []float32) int {
 	n := len(a) &^ 7
 	if f := k.gemm.Features(); n == 0 || !f.AVX2 && !f.AVX512 {

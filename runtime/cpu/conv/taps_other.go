@@ -10,6 +10,10 @@ func (k *Kernels) gatherVector(y []float32, stride int, x []float32, off []int, 
 	return false
 }
 
+func (k *Kernels) roundVector(dst []float32, words int, x []float32, off []int, n, pixels, step, zeros int) bool {
+	return false
+}
+
 func (k *Kernels) splitVector(a, b, x []float32) int { return 0 }
 
 func (k *Kernels) foldVector(kind Kind, y []float32, c int, x []float32, step int, off []int, w []float32, woff []int, bias []float32, start float32) bool {

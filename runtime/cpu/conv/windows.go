@@ -13,10 +13,13 @@ import (
 // the image. So nothing is copied for padding. Make it with NewWindows, set the operands,
 // and Run; it must not be run by two goroutines at a time.
 type Windows struct {
-	X, Y []float32 // [N, in..., C], [N, out..., C]
+	X, Y Images // [N, in..., C], [N, out..., C]
 	// Depthwise: [taps..., C], [C], [N, out..., C].
 	W, Bias, Residual []float32
 	Count             []float32 // Average: elements of each window, [out...]
+
+	// Rounded says which of X and Y are bf16: images of two axes, C even. Set it before Prepare.
+	Rounded struct{ X, Y bool }
 
 	kernels *Kernels
 	kind    Kind
@@ -28,6 +31,10 @@ type Windows struct {
 	// Rows that hit the image with the same taps are of a class.
 	classOf []int // of each row of an image
 	classes [][]windowRun
+
+	// Of each worker: room for the rows of the input that a task reads, and for its outputs.
+	perIn, perOut int
+	buf           []float32
 }
 
 // windowRun is a stretch of a row whose windows hit the image with the same taps.
@@ -56,8 +63,19 @@ func (v *Windows) Work() int {
 
 func (v *Windows) rows() int { return v.n * v.axes[0].Out * v.axes[1].Out }
 
-// Prepare lists the taps of all windows and cuts the work for a number of workers.
-func (v *Windows) Prepare(workers int) {
+// roundedBytes of a task's input and output in f32 stay in L2 while both are in bf16.
+const roundedBytes = 768 << 10
+
+// Prepare lists the taps of all windows, cuts the work for a number of workers, and returns
+// the floats of scratch memory that Run takes.
+func (v *Windows) Prepare(workers int) int {
+	h, in := v.axes[1], v.axes[1].In*v.axes[2].In*v.c
+	if h.In > 0 {
+		in /= h.In // of a row
+	}
+	if v.Rounded.X || v.Rounded.Y {
+		v.perTask = max(1, min(h.Out, roundedBytes/4/max(1, h.Stride*in+v.row*v.c)))
+	}
 	if workers > 1 {
 		v.perTask = max(1, min(v.perTask, v.rows()/(4*workers)))
 	}
@@ -77,6 +95,13 @@ func (v *Windows) Prepare(workers int) {
 			v.classOf = append(v.classOf, class)
 		}
 	}
+	if v.Rounded.X {
+		v.perIn = min(h.In, h.span(v.perTask)) * in
+	}
+	if v.Rounded.Y {
+		v.perOut = v.perTask * v.row * v.c
+	}
+	return workers * (v.perIn + v.perOut)
 }
 
 // runs cuts a row of the class whose taps on the first two axes are taps[0] to taps[1]
@@ -108,28 +133,59 @@ func (v *Windows) runs(taps [4]int) (out []windowRun) {
 }
 
 // Run does all windows. It fails only if a task panics.
-func (v *Windows) Run(r pool.Runner) error {
+func (v *Windows) Run(r pool.Runner, scratch []float32) error {
 	if v.row*v.c == 0 {
 		return nil
 	}
+	v.buf = scratch
 	return r.Run((v.rows()+v.perTask-1)/v.perTask, v)
 }
 
 // Do does one task; it is for the pool.
-func (v *Windows) Do(i, _ int) {
+func (v *Windows) Do(i, worker int) {
 	lo, hi := i*v.perTask, min((i+1)*v.perTask, v.rows())
+	if !v.Rounded.X {
+		v.lines(lo, hi, v.X.F32, 0, worker)
+		return
+	}
+	// Image by image, the rows that the windows reach in f32.
+	h, row := v.axes[1], v.axes[2].In*v.c
+	for lo < hi {
+		img := lo / h.Out
+		end := min(hi, (img+1)*h.Out)
+		from, to := lo-img*h.Out, end-img*h.Out
+		y0 := min(h.In, max(0, from*h.Stride-h.Pad))
+		y1 := max(y0, min(h.In, from*h.Stride-h.Pad+h.span(to-from)))
+		strip := v.buf[worker*(v.perIn+v.perOut):][:(y1-y0)*row]
+		v.X.load(v.kernels.gemm, strip, (img*h.In+y0)*row)
+		v.lines(lo, end, strip, (img*h.In+y0)*v.axes[2].In, worker)
+		lo = end
+	}
+}
+
+// lines makes rows lo to hi of all images' rows, where x begins with that pixel of them.
+func (v *Windows) lines(lo, hi int, x []float32, pixel, worker int) {
+	at, size := lo*v.row*v.c, (hi-lo)*v.row*v.c
+	var y []float32
+	if v.Rounded.Y {
+		y = v.buf[worker*(v.perIn+v.perOut)+v.perIn:][:size]
+	} else {
+		y = v.Y.F32[at : at+size]
+	}
 	for r := lo; r < hi; r++ {
-		v.line(r)
+		v.line(r, y[(r-lo)*v.row*v.c:][:v.row*v.c], x, pixel)
 	}
 	if v.kind == Average {
-		v.divide(lo, hi)
+		v.divide(y, lo*v.row)
 	}
-	y := v.Y[lo*v.row*v.c : hi*v.row*v.c]
 	a := v.kernels.gemm.Act()
 	if v.Residual != nil {
-		a.Add(y, v.Residual[lo*v.row*v.c:][:len(y)])
+		a.Add(y, v.Residual[at:at+size])
 	}
 	a.Apply(v.act, y, 1)
+	if v.Rounded.Y {
+		v.Y.store(v.kernels.gemm, at, y, size, 1, size)
+	}
 }
 
 // inside is the range of taps of window i that hit the image.
@@ -148,30 +204,29 @@ func (a Axis) inside(i int) (lo, hi int) {
 	return min(lo, a.Kernel), max(min(lo, a.Kernel), hi)
 }
 
-// line makes row r of all images' rows.
-func (v *Windows) line(r int) {
+// line makes row r of all images' rows from x, which begins with that pixel of them.
+func (v *Windows) line(r int, y, x []float32, pixel int) {
 	a, w := v.axes, v.axes[2]
 	d, h, img := r/a[1].Out%a[0].Out, r%a[1].Out, r/a[1].Out/a[0].Out
 	d0, _ := a[0].inside(d)
 	h0, _ := a[1].inside(h)
 	id, ih := d*a[0].Stride-a[0].Pad+d0*a[0].Dilation, h*a[1].Stride-a[1].Pad+h0*a[1].Dilation
-	row := ((img*a[0].In+id)*a[1].In + ih) * w.In
-	y := v.Y[r*v.row*v.c : (r+1)*v.row*v.c]
+	row := ((img*a[0].In+id)*a[1].In+ih)*w.In - pixel
 	for _, t := range v.classes[v.classOf[d*a[1].Out+h]] {
-		var x []float32
+		var in []float32
 		if len(t.off) > 0 {
-			x = v.X[(row+t.from*w.Stride-w.Pad+t.k0*w.Dilation)*v.c:]
+			in = x[(row+t.from*w.Stride-w.Pad+t.k0*w.Dilation)*v.c:]
 		}
-		v.kernels.fold(v.kind, y[t.from*v.c:t.to*v.c], v.c, x, w.Stride*v.c, t.off, v.W, t.woff, v.Bias)
+		v.kernels.fold(v.kind, y[t.from*v.c:t.to*v.c], v.c, in, w.Stride*v.c, t.off, v.W, t.woff, v.Bias)
 	}
 }
 
-// divide makes means of the sums of rows lo to hi.
-func (v *Windows) divide(lo, hi int) {
+// divide makes means of the sums of pixels from that one of all outputs on.
+func (v *Windows) divide(sums []float32, pixel int) {
 	area := v.axes[0].Out * v.axes[1].Out * v.row
-	for p := lo * v.row; p < hi*v.row; p++ {
-		if n := v.Count[p%area]; n > 0 {
-			y := v.Y[p*v.c : (p+1)*v.c]
+	for p := range len(sums) / v.c {
+		if n := v.Count[(pixel+p)%area]; n > 0 {
+			y := sums[p*v.c : (p+1)*v.c]
 			for i := range y {
 				y[i] /= n
 			}

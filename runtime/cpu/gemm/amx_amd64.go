@@ -11,7 +11,9 @@ import (
 // they are: a row of a B tile is a step of 16 columns.
 
 const (
-	amxRows = 32 // rows of C of a kernel call: two tiles
+	amxRows = 32 // rows of C at a time: two tiles
+	// amxBlocks is the most times so many rows that a kernel goes through by itself.
+	amxBlocks = 16
 	// amxKTile is the number of steps of a k tile: 64 bytes of a row of A.
 	amxKTile = 16
 )
@@ -20,11 +22,12 @@ const (
 const (
 	amxDirect = 2 // rows of C are at one stride and panels whole: load tiles from them
 	amxStore  = 4 // the same, and no bound: store tiles to them
+	amxWiden  = 8 // rows of the residual are bf16
 )
 
 // amxKernel says which kernel: rows of tiles, tiles per panel and panels at a time; then
 // the precision, the activation and the form of the result.
-type amxKernel uint8
+type amxKernel uint16
 
 const (
 	amx2x2p1 amxKernel = iota
@@ -35,11 +38,15 @@ const (
 	amx2x1p2
 	amx1x1p2
 
-	amxInt8  amxKernel = 1 << 3
-	amxGelu  amxKernel = 1 << 4
-	amxSilu  amxKernel = 1 << 5
-	amxHalf  amxKernel = 1 << 6
-	amxGated amxKernel = 1 << 7
+	amxInt8      amxKernel = 1 << 3
+	amxGelu      amxKernel = 1 << 4
+	amxSilu      amxKernel = 1 << 5
+	amxHalf      amxKernel = 1 << 6
+	amxGated     amxKernel = 1 << 7
+	amxResidual  amxKernel = 1 << 8
+	amxHardSwish amxKernel = 1 << 9
+	amxRelu6     amxKernel = 1 << 10
+	amxPiped     amxKernel = 1 << 11
 )
 
 // amxTile is the argument of the tile kernels: rows of A times consecutive panels of B
@@ -47,23 +54,31 @@ const (
 //
 //lint:file-ignore U1000 some fields are the kernels' alone
 type amxTile struct {
-	cfg     [64]byte                        // shapes of the tiles for whole k tiles
-	cfgTail [64]byte                        // and for the rest of k
-	scratch [2][amxRows * layout.NR]float32 // sums of the panel at hand and of the one before
-	a       unsafe.Pointer                  // first row of A at the first step
-	as      uintptr                         // bytes from row to row
-	c       [amxRows]unsafe.Pointer         // rows of C at column off/4; of bf16, where that is the result
-	start   unsafe.Pointer                  // the first of them and the bytes from row to row, for amxDirect
+	cfg     [64]byte                            // shapes of the tiles for whole k tiles
+	cfgTail [64]byte                            // and for the rest of k
+	scratch [2][amxRows * layout.NR]float32     // sums of the panel at hand and of the one before
+	a       [amxBlocks][2]unsafe.Pointer        // rows 0 and 16 of A at the first step, of each block
+	as      uintptr                             // bytes from row to row
+	jumps   unsafe.Pointer                      // bytes from the end of each stretch of k to the next one's start
+	spans   uintptr                             // stretches beside the first
+	span    uintptr                             // of them done
+	c       [amxBlocks * amxRows]unsafe.Pointer // rows of C at column off/4; of bf16, where that is the result
+	start   unsafe.Pointer                      // the first of them and the bytes from row to row, for amxDirect
 	cs      uintptr
-	b       unsafe.Pointer // first panel at the first step
-	bp      uintptr        // bytes from panel to panel
-	n       uintptr        // panels
-	k       uintptr        // k tiles of the first shape
-	off     uintptr        // bytes into rows of C, bias, scale and corr
-	boff    uintptr        // bytes into B
-	rows    uintptr
-	slot    uintptr // bytes into scratch of the panel at hand
-	left    uintptr // rows of the panel before
+	b       unsafe.Pointer                      // first panel at the first step
+	bp      uintptr                             // bytes from panel to panel
+	n       uintptr                             // panels
+	k       uintptr                             // k tiles of the first shape
+	off     uintptr                             // bytes into rows of C, bias, scale and corr
+	boff    uintptr                             // bytes into B
+	r       [amxBlocks * amxRows]unsafe.Pointer // rows of the residual at column off/4, of f32 or bf16, or of minus zeros
+	rows    uintptr                             // of a block
+	blocks  uintptr
+	block   uintptr    // at hand
+	first   uintptr    // row of C that the panel before begins with
+	offs    [3]uintptr // off, boff and n to begin a block with
+	slot    uintptr    // bytes into scratch of the panel at hand
+	left    uintptr    // rows of the panel before
 	bias    unsafe.Pointer
 	scale   unsafe.Pointer
 	corr    unsafe.Pointer
@@ -76,7 +91,9 @@ type amxTile struct {
 	maskUp  uint32 // the same up to whole words of two bf16
 	tail    uint32 // whether a k tile of the second shape follows
 
-	none []float32 // minus zeros: what int8 sums without a bias are added to
+	used int       // rows of c and r
+	none []float32 // minus zeros: a bias or a residual that is not there
+	jump []int64
 
 	shape  amxShape // that cfg and cfgTail hold
 	gather []uint32 // rows of A that an index list picks
@@ -87,8 +104,11 @@ type amxShape struct{ rows, rt, ct, p, first, tail int }
 
 // release forgets what t pointed at.
 func (t *amxTile) release() {
-	t.a, t.b, t.bias, t.scale, t.corr, t.start = nil, nil, nil, nil, nil, nil
-	clear(t.c[:])
+	t.b, t.bias, t.scale, t.corr, t.start, t.jumps = nil, nil, nil, nil, nil, nil
+	clear(t.a[:])
+	clear(t.c[:t.used])
+	clear(t.r[:t.used])
+	t.used = 0
 }
 
 // tileState takes a tile from those kept, or makes one.

@@ -38,7 +38,9 @@ DATA pool<>+116(SB)/4, $0x3e2aaa47
 DATA pool<>+120(SB)/4, $0x3d2aadac
 DATA pool<>+124(SB)/4, $0x3c091dcf
 DATA pool<>+128(SB)/4, $0x3ab43dfb
-GLOBL pool<>(SB), RODATA|NOPTR, $132
+DATA pool<>+132(SB)/4, $0x40c00000
+DATA pool<>+136(SB)/4, $0x3e2aaaab
+GLOBL pool<>(SB), RODATA|NOPTR, $140
 
 // bf16T2x2p1 multiplies up to 32 rows by t.n panels of 32 columns, 1 at a time.
 TEXT ·bf16T2x2p1(SB), NOSPLIT, $8-8
@@ -119,11 +121,11 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ R9, R10
-	SHLQ $4, R10
-	ADDQ R8, R10
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -147,8 +149,19 @@ loop8:
 	ADDQ $2048, SI
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole10
+	JEQ whole11
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -170,9 +183,9 @@ loop8:
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 64(SI)(R11*1), T7
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
-whole10:
+whole11:
 	TESTL $4, amxTile_flags(DI)
-	JZ byrow11
+	JZ byrow12
 	MOVQ amxTile_start(DI), DX
 	ADDQ amxTile_off(DI), DX
 	MOVQ amxTile_cs(DI), BX
@@ -183,8 +196,8 @@ whole10:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(DX)(BX*1), T1
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(R8)(BX*1), T2
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(R8)(BX*1), T3
-	JMP stored12
-byrow11:
+	JMP stored13
+byrow12:
 	LEAQ amxTile_scratch(DI), AX
 	MOVQ $128, BX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
@@ -195,8 +208,8 @@ byrow11:
 	MOVQ amxTile_off(DI), R13
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested14
-rest13:
+	JZ rested15
+rest14:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -207,22 +220,22 @@ rest13:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest13
-rested14:
-stored12:
+	JNZ rest14
+rested15:
+stored13:
 	ADDQ $128, amxTile_off(DI)
 	MOVQ amxTile_bp(DI), BX
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done16
+	JLT done18
 	CMPL amxTile_tail(DI), $0
-	JEQ next15
+	JEQ next16
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next15:
+next16:
 	JMP panel1
-done16:
+done18:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	VZEROUPPER
 	RET
@@ -310,11 +323,11 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ R9, R10
-	SHLQ $4, R10
-	ADDQ R8, R10
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -375,9 +388,20 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -390,10 +414,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -415,7 +439,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 64(SI)(R11*1), T7
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -434,19 +458,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done14
+	JLT done16
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -461,8 +485,8 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -549,11 +573,11 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ R9, R10
-	SHLQ $4, R10
-	ADDQ R8, R10
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -620,9 +644,20 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -637,10 +672,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -662,7 +697,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 64(SI)(R11*1), T7
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -681,19 +716,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done14
+	JLT done16
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -710,8 +745,8 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -809,11 +844,11 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ R9, R10
-	SHLQ $4, R10
-	ADDQ R8, R10
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -994,9 +1029,20 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -1049,10 +1095,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -1074,7 +1120,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 64(SI)(R11*1), T7
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -1091,19 +1137,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done14
+	JLT done16
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -1156,8 +1202,8 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -1253,11 +1299,11 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ R9, R10
-	SHLQ $4, R10
-	ADDQ R8, R10
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -1378,9 +1424,20 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -1413,10 +1470,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -1438,7 +1495,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 64(SI)(R11*1), T7
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -1457,19 +1514,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done14
+	JLT done16
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -1504,8 +1561,8 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -1601,11 +1658,11 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ R9, R10
-	SHLQ $4, R10
-	ADDQ R8, R10
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -1732,9 +1789,20 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -1769,10 +1837,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -1794,7 +1862,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 64(SI)(R11*1), T7
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -1813,19 +1881,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done14
+	JLT done16
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -1862,8 +1930,8 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -1957,11 +2025,11 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ R9, R10
-	SHLQ $4, R10
-	ADDQ R8, R10
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -2148,9 +2216,20 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -2205,10 +2284,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -2230,7 +2309,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 64(SI)(R11*1), T7
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -2247,19 +2326,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done14
+	JLT done16
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -2314,8 +2393,8 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -2413,11 +2492,11 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ R9, R10
-	SHLQ $4, R10
-	ADDQ R8, R10
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -2610,9 +2689,20 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -2669,10 +2759,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -2694,7 +2784,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 64(SI)(R11*1), T7
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -2713,19 +2803,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done14
+	JLT done16
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -2784,8 +2874,8 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -2883,11 +2973,11 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ R9, R10
-	SHLQ $4, R10
-	ADDQ R8, R10
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -3086,9 +3176,20 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -3147,10 +3248,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -3172,7 +3273,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 64(SI)(R11*1), T7
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -3191,19 +3292,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done14
+	JLT done16
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -3264,8 +3365,3390 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T2x2p1W multiplies up to 32 rows by t.n panels of 32 columns, 1 at a time.
+TEXT ·bf16T2x2p1W(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	MOVQ BX, R8
+	SHLQ $4, R8
+	ADDQ DX, R8
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(BX*1), T2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R8)(BX*1), T3
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T3
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T3
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $128, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 64(SI)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+	ADDQ $64, R8
+	ADDQ $64, R10
+	ADDQ $2048, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 64(SI)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T2x2p1relu6W multiplies up to 32 rows by t.n panels of 32 columns, 1 at a time.
+TEXT ·bf16T2x2p1relu6W(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS pool<>+132(SB), Z16
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	MOVQ BX, R8
+	SHLQ $4, R8
+	ADDQ DX, R8
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(BX*1), T2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R8)(BX*1), T3
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T3
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T3
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $128, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 64(SI)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+	ADDQ $64, R8
+	ADDQ $64, R10
+	ADDQ $2048, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 64(SI)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T2x2p1siluW multiplies up to 32 rows by t.n panels of 32 columns, 1 at a time.
+TEXT ·bf16T2x2p1siluW(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS pool<>+92(SB), Z16
+	VBROADCASTSS pool<>+96(SB), Z17
+	VBROADCASTSS pool<>+100(SB), Z18
+	VBROADCASTSS pool<>+104(SB), Z19
+	VBROADCASTSS pool<>+108(SB), Z20
+	VBROADCASTSS pool<>+12(SB), Z21
+	VBROADCASTSS pool<>+112(SB), Z22
+	VBROADCASTSS pool<>+116(SB), Z23
+	VBROADCASTSS pool<>+120(SB), Z24
+	VBROADCASTSS pool<>+124(SB), Z25
+	VBROADCASTSS pool<>+128(SB), Z26
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	MOVQ BX, R8
+	SHLQ $4, R8
+	ADDQ DX, R8
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(BX*1), T2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R8)(BX*1), T3
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T3
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T3
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $128, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 64(SI)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+	ADDQ $64, R8
+	ADDQ $64, R10
+	ADDQ $2048, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 64(SI)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T2x2p1hardswishW multiplies up to 32 rows by t.n panels of 32 columns, 1 at a time.
+TEXT ·bf16T2x2p1hardswishW(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS pool<>+136(SB), Z16
+	VBROADCASTSS pool<>+8(SB), Z17
+	VBROADCASTSS pool<>+12(SB), Z18
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	MOVQ BX, R8
+	SHLQ $4, R8
+	ADDQ DX, R8
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(BX*1), T2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R8)(BX*1), T3
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T3
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T3
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $128, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 64(SI)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+	ADDQ $64, R8
+	ADDQ $64, R10
+	ADDQ $2048, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 64(SI)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T2x2p1WR multiplies up to 32 rows by t.n panels of 32 columns, 1 at a time.
+TEXT ·bf16T2x2p1WR(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	MOVQ BX, R8
+	SHLQ $4, R8
+	ADDQ DX, R8
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(BX*1), T2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R8)(BX*1), T3
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T3
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T3
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $128, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 64(SI)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+	ADDQ $64, R8
+	ADDQ $64, R10
+	ADDQ $2048, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half10
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded11
+half10:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded11:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half12
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded13
+half12:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded13:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half14
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded15
+half14:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded15:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last16
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last16:
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half19
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded20
+half19:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded20:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole21
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 64(SI)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+whole21:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more23
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done24
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more23:
+	CMPL amxTile_tail(DI), $0
+	JEQ next22
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next22:
+	JMP panel1
+done24:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested26
+rest25:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half27
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded28
+half27:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded28:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest25
+rested26:
+	VZEROUPPER
+	RET
+
+// bf16T2x2p1HW multiplies up to 32 rows by t.n panels of 32 columns, 1 at a time.
+TEXT ·bf16T2x2p1HW(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+	MOVL amxTile_maskUp(DI), AX
+	KMOVW AX, K3
+	SHRL $16, AX
+	KMOVW AX, K4
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	MOVQ BX, R8
+	SHLQ $4, R8
+	ADDQ DX, R8
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(BX*1), T2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R8)(BX*1), T3
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T3
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T3
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $128, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 64(SI)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+	ADDQ $64, R8
+	ADDQ $64, R10
+	ADDQ $2048, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 64(SI)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T2x2p1relu6HW multiplies up to 32 rows by t.n panels of 32 columns, 1 at a time.
+TEXT ·bf16T2x2p1relu6HW(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS pool<>+132(SB), Z16
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+	MOVL amxTile_maskUp(DI), AX
+	KMOVW AX, K3
+	SHRL $16, AX
+	KMOVW AX, K4
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	MOVQ BX, R8
+	SHLQ $4, R8
+	ADDQ DX, R8
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(BX*1), T2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R8)(BX*1), T3
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T3
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T3
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $128, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 64(SI)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+	ADDQ $64, R8
+	ADDQ $64, R10
+	ADDQ $2048, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 64(SI)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T2x2p1siluHW multiplies up to 32 rows by t.n panels of 32 columns, 1 at a time.
+TEXT ·bf16T2x2p1siluHW(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS pool<>+92(SB), Z16
+	VBROADCASTSS pool<>+96(SB), Z17
+	VBROADCASTSS pool<>+100(SB), Z18
+	VBROADCASTSS pool<>+104(SB), Z19
+	VBROADCASTSS pool<>+108(SB), Z20
+	VBROADCASTSS pool<>+12(SB), Z21
+	VBROADCASTSS pool<>+112(SB), Z22
+	VBROADCASTSS pool<>+116(SB), Z23
+	VBROADCASTSS pool<>+120(SB), Z24
+	VBROADCASTSS pool<>+124(SB), Z25
+	VBROADCASTSS pool<>+128(SB), Z26
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+	MOVL amxTile_maskUp(DI), AX
+	KMOVW AX, K3
+	SHRL $16, AX
+	KMOVW AX, K4
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	MOVQ BX, R8
+	SHLQ $4, R8
+	ADDQ DX, R8
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(BX*1), T2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R8)(BX*1), T3
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T3
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T3
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $128, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 64(SI)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+	ADDQ $64, R8
+	ADDQ $64, R10
+	ADDQ $2048, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 64(SI)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T2x2p1hardswishHW multiplies up to 32 rows by t.n panels of 32 columns, 1 at a time.
+TEXT ·bf16T2x2p1hardswishHW(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS pool<>+136(SB), Z16
+	VBROADCASTSS pool<>+8(SB), Z17
+	VBROADCASTSS pool<>+12(SB), Z18
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+	MOVL amxTile_maskUp(DI), AX
+	KMOVW AX, K3
+	SHRL $16, AX
+	KMOVW AX, K4
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	MOVQ BX, R8
+	SHLQ $4, R8
+	ADDQ DX, R8
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(BX*1), T2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R8)(BX*1), T3
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T3
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T3
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $128, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 64(SI)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+	ADDQ $64, R8
+	ADDQ $64, R10
+	ADDQ $2048, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 64(SI)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T2x2p1HWR multiplies up to 32 rows by t.n panels of 32 columns, 1 at a time.
+TEXT ·bf16T2x2p1HWR(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+	MOVL amxTile_maskUp(DI), AX
+	KMOVW AX, K3
+	SHRL $16, AX
+	KMOVW AX, K4
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	MOVQ BX, R8
+	SHLQ $4, R8
+	ADDQ DX, R8
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(BX*1), T2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R8)(BX*1), T3
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T3
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T3
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $128, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 64(SI)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+	ADDQ $64, R8
+	ADDQ $64, R10
+	ADDQ $2048, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half10
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded11
+half10:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded11:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half12
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded13
+half12:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded13:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half14
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded15
+half14:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded15:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last16
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last16:
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half19
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded20
+half19:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded20:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole21
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 64(SI)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+whole21:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more23
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done24
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more23:
+	CMPL amxTile_tail(DI), $0
+	JEQ next22
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next22:
+	JMP panel1
+done24:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested26
+rest25:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half27
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded28
+half27:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded28:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest25
+rested26:
 	VZEROUPPER
 	RET
 
@@ -3334,11 +6817,11 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ R9, R10
-	SHLQ $4, R10
-	ADDQ R8, R10
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $64, R11
@@ -3359,8 +6842,19 @@ loop8:
 	ADDQ $1024, SI
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole10
+	JEQ whole11
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $64, BX
@@ -3375,9 +6869,9 @@ loop8:
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T4, T2, T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xcb // TDPBF16PS T4, T3, T1
-whole10:
+whole11:
 	TESTL $4, amxTile_flags(DI)
-	JZ byrow11
+	JZ byrow12
 	MOVQ amxTile_start(DI), DX
 	ADDQ amxTile_off(DI), DX
 	MOVQ amxTile_cs(DI), BX
@@ -3386,8 +6880,8 @@ whole10:
 	ADDQ DX, R8
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(DX)(BX*1), T0
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(R8)(BX*1), T1
-	JMP stored12
-byrow11:
+	JMP stored13
+byrow12:
 	LEAQ amxTile_scratch(DI), AX
 	MOVQ $64, BX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
@@ -3396,8 +6890,8 @@ byrow11:
 	MOVQ amxTile_off(DI), R13
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested14
-rest13:
+	JZ rested15
+rest14:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -3405,22 +6899,22 @@ rest13:
 	ADDQ $64, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest13
-rested14:
-stored12:
+	JNZ rest14
+rested15:
+stored13:
 	ADDQ $64, amxTile_off(DI)
 	MOVQ amxTile_bp(DI), BX
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done16
+	JLT done18
 	CMPL amxTile_tail(DI), $0
-	JEQ next15
+	JEQ next16
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next15:
+next16:
 	JMP panel1
-done16:
+done18:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	VZEROUPPER
 	RET
@@ -3494,11 +6988,11 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ R9, R10
-	SHLQ $4, R10
-	ADDQ R8, R10
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $64, R11
@@ -3544,9 +7038,20 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -3555,10 +7060,10 @@ rest10:
 	ADDQ $64, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $64, BX
@@ -3573,7 +7078,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T4, T2, T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xcb // TDPBF16PS T4, T3, T1
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -3590,19 +7095,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done14
+	JLT done16
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -3612,8 +7117,8 @@ rest15:
 	ADDQ $64, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -3686,11 +7191,11 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ R9, R10
-	SHLQ $4, R10
-	ADDQ R8, R10
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $64, R11
@@ -3739,9 +7244,20 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -3751,10 +7267,10 @@ rest10:
 	ADDQ $64, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $64, BX
@@ -3769,7 +7285,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T4, T2, T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xcb // TDPBF16PS T4, T3, T1
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -3786,19 +7302,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done14
+	JLT done16
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -3809,8 +7325,2635 @@ rest15:
 	ADDQ $64, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T2x1p1W multiplies up to 32 rows by t.n panels of 16 columns, 1 at a time.
+TEXT ·bf16T2x1p1W(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	MOVQ BX, R8
+	SHLQ $4, R8
+	ADDQ DX, R8
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(BX*1), T1
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	ADDQ $64, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(AX)(BX*1), T1
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T1
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T1
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T4, T2, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xcb // TDPBF16PS T4, T3, T1
+	ADDQ $64, R8
+	ADDQ $64, R10
+	ADDQ $1024, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILESTORED 1024(AX)(BX*1), T1
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T4, T2, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xcb // TDPBF16PS T4, T3, T1
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILESTORED 1024(AX)(BX*1), T1
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	ADDQ $64, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T2x1p1relu6W multiplies up to 32 rows by t.n panels of 16 columns, 1 at a time.
+TEXT ·bf16T2x1p1relu6W(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS pool<>+132(SB), Z16
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	MOVQ BX, R8
+	SHLQ $4, R8
+	ADDQ DX, R8
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(BX*1), T1
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	ADDQ $64, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(AX)(BX*1), T1
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T1
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T1
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T4, T2, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xcb // TDPBF16PS T4, T3, T1
+	ADDQ $64, R8
+	ADDQ $64, R10
+	ADDQ $1024, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILESTORED 1024(AX)(BX*1), T1
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T4, T2, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xcb // TDPBF16PS T4, T3, T1
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILESTORED 1024(AX)(BX*1), T1
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	ADDQ $64, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T2x1p1siluW multiplies up to 32 rows by t.n panels of 16 columns, 1 at a time.
+TEXT ·bf16T2x1p1siluW(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS pool<>+92(SB), Z16
+	VBROADCASTSS pool<>+96(SB), Z17
+	VBROADCASTSS pool<>+100(SB), Z18
+	VBROADCASTSS pool<>+104(SB), Z19
+	VBROADCASTSS pool<>+108(SB), Z20
+	VBROADCASTSS pool<>+12(SB), Z21
+	VBROADCASTSS pool<>+112(SB), Z22
+	VBROADCASTSS pool<>+116(SB), Z23
+	VBROADCASTSS pool<>+120(SB), Z24
+	VBROADCASTSS pool<>+124(SB), Z25
+	VBROADCASTSS pool<>+128(SB), Z26
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	MOVQ BX, R8
+	SHLQ $4, R8
+	ADDQ DX, R8
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(BX*1), T1
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	ADDQ $64, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(AX)(BX*1), T1
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T1
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T1
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T4, T2, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xcb // TDPBF16PS T4, T3, T1
+	ADDQ $64, R8
+	ADDQ $64, R10
+	ADDQ $1024, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILESTORED 1024(AX)(BX*1), T1
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T4, T2, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xcb // TDPBF16PS T4, T3, T1
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILESTORED 1024(AX)(BX*1), T1
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	ADDQ $64, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T2x1p1hardswishW multiplies up to 32 rows by t.n panels of 16 columns, 1 at a time.
+TEXT ·bf16T2x1p1hardswishW(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS pool<>+136(SB), Z16
+	VBROADCASTSS pool<>+8(SB), Z17
+	VBROADCASTSS pool<>+12(SB), Z18
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	MOVQ BX, R8
+	SHLQ $4, R8
+	ADDQ DX, R8
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(BX*1), T1
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	ADDQ $64, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(AX)(BX*1), T1
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T1
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T1
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T4, T2, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xcb // TDPBF16PS T4, T3, T1
+	ADDQ $64, R8
+	ADDQ $64, R10
+	ADDQ $1024, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILESTORED 1024(AX)(BX*1), T1
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T4, T2, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xcb // TDPBF16PS T4, T3, T1
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILESTORED 1024(AX)(BX*1), T1
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	ADDQ $64, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T2x1p1WR multiplies up to 32 rows by t.n panels of 16 columns, 1 at a time.
+TEXT ·bf16T2x1p1WR(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	MOVQ BX, R8
+	SHLQ $4, R8
+	ADDQ DX, R8
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(BX*1), T1
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	ADDQ $64, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(AX)(BX*1), T1
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T1
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T1
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T4, T2, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xcb // TDPBF16PS T4, T3, T1
+	ADDQ $64, R8
+	ADDQ $64, R10
+	ADDQ $1024, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half10
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	JMP loaded11
+half10:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+loaded11:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half12
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	JMP loaded13
+half12:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+loaded13:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half14
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	JMP loaded15
+half14:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+loaded15:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last16
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last16:
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half19
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	JMP loaded20
+half19:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+loaded20:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole21
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILESTORED 1024(AX)(BX*1), T1
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T4, T2, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xcb // TDPBF16PS T4, T3, T1
+whole21:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILESTORED 1024(AX)(BX*1), T1
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $64, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more23
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done24
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more23:
+	CMPL amxTile_tail(DI), $0
+	JEQ next22
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next22:
+	JMP panel1
+done24:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested26
+rest25:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half27
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	JMP loaded28
+half27:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+loaded28:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest25
+rested26:
+	VZEROUPPER
+	RET
+
+// bf16T2x1p1HW multiplies up to 32 rows by t.n panels of 16 columns, 1 at a time.
+TEXT ·bf16T2x1p1HW(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+	MOVL amxTile_maskUp(DI), AX
+	KMOVW AX, K3
+	SHRL $16, AX
+	KMOVW AX, K4
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	MOVQ BX, R8
+	SHLQ $4, R8
+	ADDQ DX, R8
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(BX*1), T1
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	ADDQ $64, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(AX)(BX*1), T1
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T1
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T1
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T4, T2, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xcb // TDPBF16PS T4, T3, T1
+	ADDQ $64, R8
+	ADDQ $64, R10
+	ADDQ $1024, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILESTORED 1024(AX)(BX*1), T1
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T4, T2, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xcb // TDPBF16PS T4, T3, T1
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILESTORED 1024(AX)(BX*1), T1
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $64, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T2x1p1relu6HW multiplies up to 32 rows by t.n panels of 16 columns, 1 at a time.
+TEXT ·bf16T2x1p1relu6HW(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS pool<>+132(SB), Z16
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+	MOVL amxTile_maskUp(DI), AX
+	KMOVW AX, K3
+	SHRL $16, AX
+	KMOVW AX, K4
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	MOVQ BX, R8
+	SHLQ $4, R8
+	ADDQ DX, R8
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(BX*1), T1
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	ADDQ $64, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(AX)(BX*1), T1
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T1
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T1
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T4, T2, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xcb // TDPBF16PS T4, T3, T1
+	ADDQ $64, R8
+	ADDQ $64, R10
+	ADDQ $1024, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILESTORED 1024(AX)(BX*1), T1
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T4, T2, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xcb // TDPBF16PS T4, T3, T1
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILESTORED 1024(AX)(BX*1), T1
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $64, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T2x1p1siluHW multiplies up to 32 rows by t.n panels of 16 columns, 1 at a time.
+TEXT ·bf16T2x1p1siluHW(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS pool<>+92(SB), Z16
+	VBROADCASTSS pool<>+96(SB), Z17
+	VBROADCASTSS pool<>+100(SB), Z18
+	VBROADCASTSS pool<>+104(SB), Z19
+	VBROADCASTSS pool<>+108(SB), Z20
+	VBROADCASTSS pool<>+12(SB), Z21
+	VBROADCASTSS pool<>+112(SB), Z22
+	VBROADCASTSS pool<>+116(SB), Z23
+	VBROADCASTSS pool<>+120(SB), Z24
+	VBROADCASTSS pool<>+124(SB), Z25
+	VBROADCASTSS pool<>+128(SB), Z26
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+	MOVL amxTile_maskUp(DI), AX
+	KMOVW AX, K3
+	SHRL $16, AX
+	KMOVW AX, K4
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	MOVQ BX, R8
+	SHLQ $4, R8
+	ADDQ DX, R8
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(BX*1), T1
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	ADDQ $64, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(AX)(BX*1), T1
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T1
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T1
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T4, T2, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xcb // TDPBF16PS T4, T3, T1
+	ADDQ $64, R8
+	ADDQ $64, R10
+	ADDQ $1024, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILESTORED 1024(AX)(BX*1), T1
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T4, T2, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xcb // TDPBF16PS T4, T3, T1
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILESTORED 1024(AX)(BX*1), T1
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $64, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T2x1p1hardswishHW multiplies up to 32 rows by t.n panels of 16 columns, 1 at a time.
+TEXT ·bf16T2x1p1hardswishHW(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS pool<>+136(SB), Z16
+	VBROADCASTSS pool<>+8(SB), Z17
+	VBROADCASTSS pool<>+12(SB), Z18
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+	MOVL amxTile_maskUp(DI), AX
+	KMOVW AX, K3
+	SHRL $16, AX
+	KMOVW AX, K4
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	MOVQ BX, R8
+	SHLQ $4, R8
+	ADDQ DX, R8
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(BX*1), T1
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	ADDQ $64, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(AX)(BX*1), T1
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T1
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T1
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T4, T2, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xcb // TDPBF16PS T4, T3, T1
+	ADDQ $64, R8
+	ADDQ $64, R10
+	ADDQ $1024, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILESTORED 1024(AX)(BX*1), T1
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T4, T2, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xcb // TDPBF16PS T4, T3, T1
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILESTORED 1024(AX)(BX*1), T1
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $64, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T2x1p1HWR multiplies up to 32 rows by t.n panels of 16 columns, 1 at a time.
+TEXT ·bf16T2x1p1HWR(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+	MOVL amxTile_maskUp(DI), AX
+	KMOVW AX, K3
+	SHRL $16, AX
+	KMOVW AX, K4
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	MOVQ BX, R8
+	SHLQ $4, R8
+	ADDQ DX, R8
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(BX*1), T1
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	ADDQ $64, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(AX)(BX*1), T1
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T1
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T1
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T4, T2, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xcb // TDPBF16PS T4, T3, T1
+	ADDQ $64, R8
+	ADDQ $64, R10
+	ADDQ $1024, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half10
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	JMP loaded11
+half10:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+loaded11:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half12
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	JMP loaded13
+half12:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+loaded13:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half14
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	JMP loaded15
+half14:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+loaded15:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last16
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last16:
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half19
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	JMP loaded20
+half19:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+loaded20:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole21
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILESTORED 1024(AX)(BX*1), T1
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T4, T2, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xcb // TDPBF16PS T4, T3, T1
+whole21:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILESTORED 1024(AX)(BX*1), T1
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $64, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more23
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done24
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more23:
+	CMPL amxTile_tail(DI), $0
+	JEQ next22
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next22:
+	JMP panel1
+done24:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested26
+rest25:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half27
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	JMP loaded28
+half27:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+loaded28:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest25
+rested26:
 	VZEROUPPER
 	RET
 
@@ -3898,8 +10041,10 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -3926,8 +10071,18 @@ loop8:
 	ADDQ $2048, R12
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole10
+	JEQ whole11
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $256, BX
@@ -3950,9 +10105,9 @@ loop8:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
-whole10:
+whole11:
 	TESTL $4, amxTile_flags(DI)
-	JZ byrow11
+	JZ byrow12
 	MOVQ amxTile_start(DI), DX
 	ADDQ amxTile_off(DI), DX
 	MOVQ amxTile_cs(DI), BX
@@ -3963,8 +10118,8 @@ whole10:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(DX)(BX*1), T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 128(DX)(BX*1), T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(DX)(BX*1), T3
-	JMP stored12
-byrow11:
+	JMP stored13
+byrow12:
 	LEAQ amxTile_scratch(DI), AX
 	MOVQ $256, BX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
@@ -3975,8 +10130,8 @@ byrow11:
 	MOVQ amxTile_off(DI), R13
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested14
-rest13:
+	JZ rested15
+rest14:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -3993,23 +10148,23 @@ rest13:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest13
-rested14:
-stored12:
+	JNZ rest14
+rested15:
+stored13:
 	ADDQ $256, amxTile_off(DI)
 	MOVQ amxTile_bp(DI), BX
 	SHLQ $1, BX
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done16
+	JLT done18
 	CMPL amxTile_tail(DI), $0
-	JEQ next15
+	JEQ next16
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next15:
+next16:
 	JMP panel1
-done16:
+done18:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	VZEROUPPER
 	RET
@@ -4102,8 +10257,10 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -4172,9 +10329,19 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -4195,10 +10362,10 @@ rest10:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $256, BX
@@ -4221,7 +10388,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -4241,19 +10408,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done14
+	JLT done16
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -4278,8 +10445,8 @@ rest15:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -4371,8 +10538,10 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -4449,9 +10618,19 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -4476,10 +10655,10 @@ rest10:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $256, BX
@@ -4502,7 +10681,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -4522,19 +10701,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done14
+	JLT done16
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -4563,8 +10742,8 @@ rest15:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -4667,8 +10846,10 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -4897,9 +11078,19 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -5000,10 +11191,10 @@ rest10:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $256, BX
@@ -5026,7 +11217,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -5044,19 +11235,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done14
+	JLT done16
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -5157,8 +11348,8 @@ rest15:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -5259,8 +11450,10 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -5409,9 +11602,19 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -5472,10 +11675,10 @@ rest10:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $256, BX
@@ -5498,7 +11701,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -5518,19 +11721,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done14
+	JLT done16
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -5595,8 +11798,8 @@ rest15:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -5697,8 +11900,10 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -5855,9 +12060,19 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -5922,10 +12137,10 @@ rest10:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $256, BX
@@ -5948,7 +12163,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -5968,19 +12183,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done14
+	JLT done16
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -6049,8 +12264,8 @@ rest15:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -6149,8 +12364,10 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -6387,9 +12604,19 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -6494,10 +12721,10 @@ rest10:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $256, BX
@@ -6520,7 +12747,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -6538,19 +12765,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done14
+	JLT done16
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -6655,8 +12882,8 @@ rest15:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -6759,8 +12986,10 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -7005,9 +13234,19 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -7116,10 +13355,10 @@ rest10:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $256, BX
@@ -7142,7 +13381,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -7162,19 +13401,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done14
+	JLT done16
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -7287,8 +13526,8 @@ rest15:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -7391,8 +13630,10 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -7645,9 +13886,19 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -7760,10 +14011,10 @@ rest10:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $256, BX
@@ -7786,7 +14037,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -7806,19 +14057,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done14
+	JLT done16
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -7935,8 +14186,4022 @@ rest15:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T1x2p2W multiplies up to 16 rows by t.n panels of 32 columns, 2 at a time.
+TEXT ·bf16T1x2p2W(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(DX)(BX*1), T3
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	VMOVUPS.Z 128(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 128(R8)
+	VMOVUPS.Z 192(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 192(R8)
+	ADDQ $256, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(DX)(BX*1), T3
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	VMOVUPS.Z 128(DX), K2, Z0
+	VMOVUPS Z0, 128(AX)
+	VMOVUPS.Z 192(DX), K2, Z0
+	VMOVUPS Z0, 192(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ SI, R12
+	ADDQ amxTile_bp(DI), R12
+	MOVQ $128, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T5, T4, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T6, T4, T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
+	ADDQ $64, R8
+	ADDQ $2048, SI
+	ADDQ $2048, R12
+	CMPQ BP, $2
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	VMOVUPS 128(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 128(BX)(R13*1)
+	VMOVUPS 192(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 192(BX)(R13*1)
+	ADDQ $256, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	VMOVUPS 128(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 128(BX)(R13*1)
+	VMOVUPS 192(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 192(BX)(R13*1)
+	ADDQ $256, AX
+	INCQ DX
+	SUBQ $2, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	VMOVUPS 128(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 128(BX)(R13*1)
+	VMOVUPS 192(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 192(BX)(R13*1)
+	ADDQ $256, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(AX)(BX*1), T3
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T5, T4, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T6, T4, T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(AX)(BX*1), T3
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	ADDQ $256, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	SHLQ $1, BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $2, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $2
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	VMOVUPS 128(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 128(BX)(R13*1)
+	VMOVUPS 192(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 192(BX)(R13*1)
+	ADDQ $256, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T1x2p2relu6W multiplies up to 16 rows by t.n panels of 32 columns, 2 at a time.
+TEXT ·bf16T1x2p2relu6W(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS pool<>+132(SB), Z16
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(DX)(BX*1), T3
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	VMOVUPS.Z 128(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 128(R8)
+	VMOVUPS.Z 192(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 192(R8)
+	ADDQ $256, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(DX)(BX*1), T3
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	VMOVUPS.Z 128(DX), K2, Z0
+	VMOVUPS Z0, 128(AX)
+	VMOVUPS.Z 192(DX), K2, Z0
+	VMOVUPS Z0, 192(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ SI, R12
+	ADDQ amxTile_bp(DI), R12
+	MOVQ $128, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T5, T4, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T6, T4, T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
+	ADDQ $64, R8
+	ADDQ $2048, SI
+	ADDQ $2048, R12
+	CMPQ BP, $2
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	VMOVUPS 128(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K2, 128(BX)(R13*1)
+	VMOVUPS 192(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K2, 192(BX)(R13*1)
+	ADDQ $256, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	VMOVUPS 128(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K2, 128(BX)(R13*1)
+	VMOVUPS 192(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K2, 192(BX)(R13*1)
+	ADDQ $256, AX
+	INCQ DX
+	SUBQ $2, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	VMOVUPS 128(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K2, 128(BX)(R13*1)
+	VMOVUPS 192(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K2, 192(BX)(R13*1)
+	ADDQ $256, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(AX)(BX*1), T3
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T5, T4, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T6, T4, T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(AX)(BX*1), T3
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	ADDQ $256, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	SHLQ $1, BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $2, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $2
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	VMOVUPS 128(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K2, 128(BX)(R13*1)
+	VMOVUPS 192(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K2, 192(BX)(R13*1)
+	ADDQ $256, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T1x2p2siluW multiplies up to 16 rows by t.n panels of 32 columns, 2 at a time.
+TEXT ·bf16T1x2p2siluW(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS pool<>+92(SB), Z16
+	VBROADCASTSS pool<>+96(SB), Z17
+	VBROADCASTSS pool<>+100(SB), Z18
+	VBROADCASTSS pool<>+104(SB), Z19
+	VBROADCASTSS pool<>+108(SB), Z20
+	VBROADCASTSS pool<>+12(SB), Z21
+	VBROADCASTSS pool<>+112(SB), Z22
+	VBROADCASTSS pool<>+116(SB), Z23
+	VBROADCASTSS pool<>+120(SB), Z24
+	VBROADCASTSS pool<>+124(SB), Z25
+	VBROADCASTSS pool<>+128(SB), Z26
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(DX)(BX*1), T3
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	VMOVUPS.Z 128(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 128(R8)
+	VMOVUPS.Z 192(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 192(R8)
+	ADDQ $256, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(DX)(BX*1), T3
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	VMOVUPS.Z 128(DX), K2, Z0
+	VMOVUPS Z0, 128(AX)
+	VMOVUPS.Z 192(DX), K2, Z0
+	VMOVUPS Z0, 192(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ SI, R12
+	ADDQ amxTile_bp(DI), R12
+	MOVQ $128, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T5, T4, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T6, T4, T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
+	ADDQ $64, R8
+	ADDQ $2048, SI
+	ADDQ $2048, R12
+	CMPQ BP, $2
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	VMOVUPS 128(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K2, 128(BX)(R13*1)
+	VMOVUPS 192(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K2, 192(BX)(R13*1)
+	ADDQ $256, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	VMOVUPS 128(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K2, 128(BX)(R13*1)
+	VMOVUPS 192(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K2, 192(BX)(R13*1)
+	ADDQ $256, AX
+	INCQ DX
+	SUBQ $2, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	VMOVUPS 128(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K2, 128(BX)(R13*1)
+	VMOVUPS 192(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K2, 192(BX)(R13*1)
+	ADDQ $256, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(AX)(BX*1), T3
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T5, T4, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T6, T4, T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(AX)(BX*1), T3
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	ADDQ $256, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	SHLQ $1, BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $2, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $2
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	VMOVUPS 128(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K2, 128(BX)(R13*1)
+	VMOVUPS 192(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K2, 192(BX)(R13*1)
+	ADDQ $256, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T1x2p2hardswishW multiplies up to 16 rows by t.n panels of 32 columns, 2 at a time.
+TEXT ·bf16T1x2p2hardswishW(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS pool<>+136(SB), Z16
+	VBROADCASTSS pool<>+8(SB), Z17
+	VBROADCASTSS pool<>+12(SB), Z18
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(DX)(BX*1), T3
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	VMOVUPS.Z 128(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 128(R8)
+	VMOVUPS.Z 192(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 192(R8)
+	ADDQ $256, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(DX)(BX*1), T3
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	VMOVUPS.Z 128(DX), K2, Z0
+	VMOVUPS Z0, 128(AX)
+	VMOVUPS.Z 192(DX), K2, Z0
+	VMOVUPS Z0, 192(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ SI, R12
+	ADDQ amxTile_bp(DI), R12
+	MOVQ $128, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T5, T4, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T6, T4, T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
+	ADDQ $64, R8
+	ADDQ $2048, SI
+	ADDQ $2048, R12
+	CMPQ BP, $2
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	VMOVUPS 128(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K2, 128(BX)(R13*1)
+	VMOVUPS 192(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K2, 192(BX)(R13*1)
+	ADDQ $256, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	VMOVUPS 128(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K2, 128(BX)(R13*1)
+	VMOVUPS 192(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K2, 192(BX)(R13*1)
+	ADDQ $256, AX
+	INCQ DX
+	SUBQ $2, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	VMOVUPS 128(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K2, 128(BX)(R13*1)
+	VMOVUPS 192(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K2, 192(BX)(R13*1)
+	ADDQ $256, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(AX)(BX*1), T3
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T5, T4, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T6, T4, T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(AX)(BX*1), T3
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	ADDQ $256, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	SHLQ $1, BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $2, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $2
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	VMOVUPS 128(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K2, 128(BX)(R13*1)
+	VMOVUPS 192(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K2, 192(BX)(R13*1)
+	ADDQ $256, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T1x2p2WR multiplies up to 16 rows by t.n panels of 32 columns, 2 at a time.
+TEXT ·bf16T1x2p2WR(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(DX)(BX*1), T3
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	VMOVUPS.Z 128(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 128(R8)
+	VMOVUPS.Z 192(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 192(R8)
+	ADDQ $256, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(DX)(BX*1), T3
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	VMOVUPS.Z 128(DX), K2, Z0
+	VMOVUPS Z0, 128(AX)
+	VMOVUPS.Z 192(DX), K2, Z0
+	VMOVUPS Z0, 192(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ SI, R12
+	ADDQ amxTile_bp(DI), R12
+	MOVQ $128, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T5, T4, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T6, T4, T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
+	ADDQ $64, R8
+	ADDQ $2048, SI
+	ADDQ $2048, R12
+	CMPQ BP, $2
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half10
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	VMOVUPS.Z 128(R15)(R13*1), K2, Z9
+	VMOVUPS.Z 192(R15)(R13*1), K2, Z10
+	JMP loaded11
+half10:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+	VPMOVZXWD.Z 64(R15)(R14*1), K2, Z9
+	VPSLLD $16, Z9, Z9
+	VPMOVZXWD.Z 96(R15)(R14*1), K2, Z10
+	VPSLLD $16, Z10, Z10
+loaded11:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	VMOVUPS 128(AX), Z0
+	VADDPS Z9, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 128(BX)(R13*1)
+	VMOVUPS 192(AX), Z0
+	VADDPS Z10, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 192(BX)(R13*1)
+	ADDQ $256, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half12
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	VMOVUPS.Z 128(R15)(R13*1), K2, Z9
+	VMOVUPS.Z 192(R15)(R13*1), K2, Z10
+	JMP loaded13
+half12:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+	VPMOVZXWD.Z 64(R15)(R14*1), K2, Z9
+	VPSLLD $16, Z9, Z9
+	VPMOVZXWD.Z 96(R15)(R14*1), K2, Z10
+	VPSLLD $16, Z10, Z10
+loaded13:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	VMOVUPS 128(AX), Z0
+	VADDPS Z9, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 128(BX)(R13*1)
+	VMOVUPS 192(AX), Z0
+	VADDPS Z10, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 192(BX)(R13*1)
+	ADDQ $256, AX
+	INCQ DX
+	SUBQ $2, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last14
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last14:
+	TESTQ BP, BP
+	JZ rested16
+rest15:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half17
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	VMOVUPS.Z 128(R15)(R13*1), K2, Z9
+	VMOVUPS.Z 192(R15)(R13*1), K2, Z10
+	JMP loaded18
+half17:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+	VPMOVZXWD.Z 64(R15)(R14*1), K2, Z9
+	VPSLLD $16, Z9, Z9
+	VPMOVZXWD.Z 96(R15)(R14*1), K2, Z10
+	VPSLLD $16, Z10, Z10
+loaded18:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	VMOVUPS 128(AX), Z0
+	VADDPS Z9, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 128(BX)(R13*1)
+	VMOVUPS 192(AX), Z0
+	VADDPS Z10, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 192(BX)(R13*1)
+	ADDQ $256, AX
+	INCQ DX
+	DECQ BP
 	JNZ rest15
 rested16:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole19
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(AX)(BX*1), T3
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T5, T4, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T6, T4, T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
+whole19:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(AX)(BX*1), T3
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $256, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	SHLQ $1, BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $2, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $2
+	JGE more21
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done22
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more21:
+	CMPL amxTile_tail(DI), $0
+	JEQ next20
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next20:
+	JMP panel1
+done22:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested24
+rest23:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half25
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	VMOVUPS.Z 128(R15)(R13*1), K2, Z9
+	VMOVUPS.Z 192(R15)(R13*1), K2, Z10
+	JMP loaded26
+half25:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+	VPMOVZXWD.Z 64(R15)(R14*1), K2, Z9
+	VPSLLD $16, Z9, Z9
+	VPMOVZXWD.Z 96(R15)(R14*1), K2, Z10
+	VPSLLD $16, Z10, Z10
+loaded26:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	VMOVUPS 128(AX), Z0
+	VADDPS Z9, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 128(BX)(R13*1)
+	VMOVUPS 192(AX), Z0
+	VADDPS Z10, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 192(BX)(R13*1)
+	ADDQ $256, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest23
+rested24:
+	VZEROUPPER
+	RET
+
+// bf16T1x2p2HW multiplies up to 16 rows by t.n panels of 32 columns, 2 at a time.
+TEXT ·bf16T1x2p2HW(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+	MOVL amxTile_maskUp(DI), AX
+	KMOVW AX, K3
+	SHRL $16, AX
+	KMOVW AX, K4
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(DX)(BX*1), T3
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	VMOVUPS.Z 128(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 128(R8)
+	VMOVUPS.Z 192(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 192(R8)
+	ADDQ $256, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(DX)(BX*1), T3
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	VMOVUPS.Z 128(DX), K2, Z0
+	VMOVUPS Z0, 128(AX)
+	VMOVUPS.Z 192(DX), K2, Z0
+	VMOVUPS Z0, 192(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ SI, R12
+	ADDQ amxTile_bp(DI), R12
+	MOVQ $128, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T5, T4, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T6, T4, T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
+	ADDQ $64, R8
+	ADDQ $2048, SI
+	ADDQ $2048, R12
+	CMPQ BP, $2
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	VMOVUPS 128(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 64(BX)(R14*1)
+	VMOVUPS 192(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 96(BX)(R14*1)
+	ADDQ $256, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	VMOVUPS 128(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 64(BX)(R14*1)
+	VMOVUPS 192(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 96(BX)(R14*1)
+	ADDQ $256, AX
+	INCQ DX
+	SUBQ $2, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	VMOVUPS 128(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 64(BX)(R14*1)
+	VMOVUPS 192(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 96(BX)(R14*1)
+	ADDQ $256, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(AX)(BX*1), T3
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T5, T4, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T6, T4, T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(AX)(BX*1), T3
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $256, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	SHLQ $1, BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $2, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $2
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	VMOVUPS 128(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 64(BX)(R14*1)
+	VMOVUPS 192(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 96(BX)(R14*1)
+	ADDQ $256, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T1x2p2relu6HW multiplies up to 16 rows by t.n panels of 32 columns, 2 at a time.
+TEXT ·bf16T1x2p2relu6HW(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS pool<>+132(SB), Z16
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+	MOVL amxTile_maskUp(DI), AX
+	KMOVW AX, K3
+	SHRL $16, AX
+	KMOVW AX, K4
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(DX)(BX*1), T3
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	VMOVUPS.Z 128(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 128(R8)
+	VMOVUPS.Z 192(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 192(R8)
+	ADDQ $256, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(DX)(BX*1), T3
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	VMOVUPS.Z 128(DX), K2, Z0
+	VMOVUPS Z0, 128(AX)
+	VMOVUPS.Z 192(DX), K2, Z0
+	VMOVUPS Z0, 192(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ SI, R12
+	ADDQ amxTile_bp(DI), R12
+	MOVQ $128, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T5, T4, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T6, T4, T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
+	ADDQ $64, R8
+	ADDQ $2048, SI
+	ADDQ $2048, R12
+	CMPQ BP, $2
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	VMOVUPS 128(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 64(BX)(R14*1)
+	VMOVUPS 192(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 96(BX)(R14*1)
+	ADDQ $256, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	VMOVUPS 128(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 64(BX)(R14*1)
+	VMOVUPS 192(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 96(BX)(R14*1)
+	ADDQ $256, AX
+	INCQ DX
+	SUBQ $2, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	VMOVUPS 128(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 64(BX)(R14*1)
+	VMOVUPS 192(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 96(BX)(R14*1)
+	ADDQ $256, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(AX)(BX*1), T3
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T5, T4, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T6, T4, T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(AX)(BX*1), T3
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $256, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	SHLQ $1, BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $2, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $2
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	VMOVUPS 128(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 64(BX)(R14*1)
+	VMOVUPS 192(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 96(BX)(R14*1)
+	ADDQ $256, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T1x2p2siluHW multiplies up to 16 rows by t.n panels of 32 columns, 2 at a time.
+TEXT ·bf16T1x2p2siluHW(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS pool<>+92(SB), Z16
+	VBROADCASTSS pool<>+96(SB), Z17
+	VBROADCASTSS pool<>+100(SB), Z18
+	VBROADCASTSS pool<>+104(SB), Z19
+	VBROADCASTSS pool<>+108(SB), Z20
+	VBROADCASTSS pool<>+12(SB), Z21
+	VBROADCASTSS pool<>+112(SB), Z22
+	VBROADCASTSS pool<>+116(SB), Z23
+	VBROADCASTSS pool<>+120(SB), Z24
+	VBROADCASTSS pool<>+124(SB), Z25
+	VBROADCASTSS pool<>+128(SB), Z26
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+	MOVL amxTile_maskUp(DI), AX
+	KMOVW AX, K3
+	SHRL $16, AX
+	KMOVW AX, K4
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(DX)(BX*1), T3
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	VMOVUPS.Z 128(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 128(R8)
+	VMOVUPS.Z 192(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 192(R8)
+	ADDQ $256, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(DX)(BX*1), T3
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	VMOVUPS.Z 128(DX), K2, Z0
+	VMOVUPS Z0, 128(AX)
+	VMOVUPS.Z 192(DX), K2, Z0
+	VMOVUPS Z0, 192(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ SI, R12
+	ADDQ amxTile_bp(DI), R12
+	MOVQ $128, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T5, T4, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T6, T4, T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
+	ADDQ $64, R8
+	ADDQ $2048, SI
+	ADDQ $2048, R12
+	CMPQ BP, $2
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	VMOVUPS 128(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 64(BX)(R14*1)
+	VMOVUPS 192(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 96(BX)(R14*1)
+	ADDQ $256, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	VMOVUPS 128(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 64(BX)(R14*1)
+	VMOVUPS 192(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 96(BX)(R14*1)
+	ADDQ $256, AX
+	INCQ DX
+	SUBQ $2, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	VMOVUPS 128(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 64(BX)(R14*1)
+	VMOVUPS 192(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 96(BX)(R14*1)
+	ADDQ $256, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(AX)(BX*1), T3
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T5, T4, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T6, T4, T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(AX)(BX*1), T3
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $256, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	SHLQ $1, BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $2, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $2
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	VMOVUPS 128(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 64(BX)(R14*1)
+	VMOVUPS 192(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 96(BX)(R14*1)
+	ADDQ $256, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T1x2p2hardswishHW multiplies up to 16 rows by t.n panels of 32 columns, 2 at a time.
+TEXT ·bf16T1x2p2hardswishHW(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS pool<>+136(SB), Z16
+	VBROADCASTSS pool<>+8(SB), Z17
+	VBROADCASTSS pool<>+12(SB), Z18
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+	MOVL amxTile_maskUp(DI), AX
+	KMOVW AX, K3
+	SHRL $16, AX
+	KMOVW AX, K4
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(DX)(BX*1), T3
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	VMOVUPS.Z 128(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 128(R8)
+	VMOVUPS.Z 192(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 192(R8)
+	ADDQ $256, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(DX)(BX*1), T3
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	VMOVUPS.Z 128(DX), K2, Z0
+	VMOVUPS Z0, 128(AX)
+	VMOVUPS.Z 192(DX), K2, Z0
+	VMOVUPS Z0, 192(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ SI, R12
+	ADDQ amxTile_bp(DI), R12
+	MOVQ $128, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T5, T4, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T6, T4, T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
+	ADDQ $64, R8
+	ADDQ $2048, SI
+	ADDQ $2048, R12
+	CMPQ BP, $2
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	VMOVUPS 128(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 64(BX)(R14*1)
+	VMOVUPS 192(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 96(BX)(R14*1)
+	ADDQ $256, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	VMOVUPS 128(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 64(BX)(R14*1)
+	VMOVUPS 192(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 96(BX)(R14*1)
+	ADDQ $256, AX
+	INCQ DX
+	SUBQ $2, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	VMOVUPS 128(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 64(BX)(R14*1)
+	VMOVUPS 192(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 96(BX)(R14*1)
+	ADDQ $256, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(AX)(BX*1), T3
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T5, T4, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T6, T4, T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(AX)(BX*1), T3
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $256, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	SHLQ $1, BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $2, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $2
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	VMOVUPS 128(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 64(BX)(R14*1)
+	VMOVUPS 192(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 96(BX)(R14*1)
+	ADDQ $256, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T1x2p2HWR multiplies up to 16 rows by t.n panels of 32 columns, 2 at a time.
+TEXT ·bf16T1x2p2HWR(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+	MOVL amxTile_maskUp(DI), AX
+	KMOVW AX, K3
+	SHRL $16, AX
+	KMOVW AX, K4
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(DX)(BX*1), T3
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	VMOVUPS.Z 128(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 128(R8)
+	VMOVUPS.Z 192(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 192(R8)
+	ADDQ $256, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(DX)(BX*1), T3
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	VMOVUPS.Z 128(DX), K2, Z0
+	VMOVUPS Z0, 128(AX)
+	VMOVUPS.Z 192(DX), K2, Z0
+	VMOVUPS Z0, 192(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ SI, R12
+	ADDQ amxTile_bp(DI), R12
+	MOVQ $128, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T5, T4, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T6, T4, T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
+	ADDQ $64, R8
+	ADDQ $2048, SI
+	ADDQ $2048, R12
+	CMPQ BP, $2
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half10
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	VMOVUPS.Z 128(R15)(R13*1), K2, Z9
+	VMOVUPS.Z 192(R15)(R13*1), K2, Z10
+	JMP loaded11
+half10:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+	VPMOVZXWD.Z 64(R15)(R14*1), K2, Z9
+	VPSLLD $16, Z9, Z9
+	VPMOVZXWD.Z 96(R15)(R14*1), K2, Z10
+	VPSLLD $16, Z10, Z10
+loaded11:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	VMOVUPS 128(AX), Z0
+	VADDPS Z9, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 64(BX)(R14*1)
+	VMOVUPS 192(AX), Z0
+	VADDPS Z10, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 96(BX)(R14*1)
+	ADDQ $256, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half12
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	VMOVUPS.Z 128(R15)(R13*1), K2, Z9
+	VMOVUPS.Z 192(R15)(R13*1), K2, Z10
+	JMP loaded13
+half12:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+	VPMOVZXWD.Z 64(R15)(R14*1), K2, Z9
+	VPSLLD $16, Z9, Z9
+	VPMOVZXWD.Z 96(R15)(R14*1), K2, Z10
+	VPSLLD $16, Z10, Z10
+loaded13:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	VMOVUPS 128(AX), Z0
+	VADDPS Z9, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 64(BX)(R14*1)
+	VMOVUPS 192(AX), Z0
+	VADDPS Z10, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 96(BX)(R14*1)
+	ADDQ $256, AX
+	INCQ DX
+	SUBQ $2, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last14
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last14:
+	TESTQ BP, BP
+	JZ rested16
+rest15:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half17
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	VMOVUPS.Z 128(R15)(R13*1), K2, Z9
+	VMOVUPS.Z 192(R15)(R13*1), K2, Z10
+	JMP loaded18
+half17:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+	VPMOVZXWD.Z 64(R15)(R14*1), K2, Z9
+	VPSLLD $16, Z9, Z9
+	VPMOVZXWD.Z 96(R15)(R14*1), K2, Z10
+	VPSLLD $16, Z10, Z10
+loaded18:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	VMOVUPS 128(AX), Z0
+	VADDPS Z9, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 64(BX)(R14*1)
+	VMOVUPS 192(AX), Z0
+	VADDPS Z10, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 96(BX)(R14*1)
+	ADDQ $256, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest15
+rested16:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole19
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(AX)(BX*1), T3
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 192(AX)(BX*1), T3
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T5, T4, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T6, T4, T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS T7, T4, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS T5, T4, T3
+whole19:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $256, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 128(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0xc0; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 192(AX)(BX*1), T3
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $256, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	SHLQ $1, BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $2, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $2
+	JGE more21
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done22
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more21:
+	CMPL amxTile_tail(DI), $0
+	JEQ next20
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next20:
+	JMP panel1
+done22:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested24
+rest23:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half25
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	VMOVUPS.Z 128(R15)(R13*1), K2, Z9
+	VMOVUPS.Z 192(R15)(R13*1), K2, Z10
+	JMP loaded26
+half25:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+	VPMOVZXWD.Z 64(R15)(R14*1), K2, Z9
+	VPSLLD $16, Z9, Z9
+	VPMOVZXWD.Z 96(R15)(R14*1), K2, Z10
+	VPSLLD $16, Z10, Z10
+loaded26:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	VMOVUPS 128(AX), Z0
+	VADDPS Z9, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 64(BX)(R14*1)
+	VMOVUPS 192(AX), Z0
+	VADDPS Z10, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 96(BX)(R14*1)
+	ADDQ $256, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest23
+rested24:
 	VZEROUPPER
 	RET
 
@@ -8006,8 +18271,10 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -8027,8 +18294,18 @@ loop8:
 	ADDQ $2048, SI
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole10
+	JEQ whole11
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -8043,9 +18320,9 @@ loop8:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
-whole10:
+whole11:
 	TESTL $4, amxTile_flags(DI)
-	JZ byrow11
+	JZ byrow12
 	MOVQ amxTile_start(DI), DX
 	ADDQ amxTile_off(DI), DX
 	MOVQ amxTile_cs(DI), BX
@@ -8054,8 +18331,8 @@ whole10:
 	ADDQ DX, R8
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(DX)(BX*1), T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(DX)(BX*1), T1
-	JMP stored12
-byrow11:
+	JMP stored13
+byrow12:
 	LEAQ amxTile_scratch(DI), AX
 	MOVQ $128, BX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
@@ -8064,8 +18341,8 @@ byrow11:
 	MOVQ amxTile_off(DI), R13
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested14
-rest13:
+	JZ rested15
+rest14:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -8076,22 +18353,22 @@ rest13:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest13
-rested14:
-stored12:
+	JNZ rest14
+rested15:
+stored13:
 	ADDQ $128, amxTile_off(DI)
 	MOVQ amxTile_bp(DI), BX
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done16
+	JLT done18
 	CMPL amxTile_tail(DI), $0
-	JEQ next15
+	JEQ next16
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next15:
+next16:
 	JMP panel1
-done16:
+done18:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	VZEROUPPER
 	RET
@@ -8166,8 +18443,10 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -8224,9 +18503,19 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -8239,10 +18528,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -8257,7 +18546,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -8274,19 +18563,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done14
+	JLT done16
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -8301,8 +18590,8 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -8376,8 +18665,10 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -8440,9 +18731,19 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -8457,10 +18758,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -8475,7 +18776,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -8492,19 +18793,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done14
+	JLT done16
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -8521,8 +18822,8 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -8607,8 +18908,10 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -8785,9 +19088,19 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -8840,10 +19153,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -8858,7 +19171,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -8873,19 +19186,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done14
+	JLT done16
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -8938,8 +19251,8 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -9022,8 +19335,10 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -9140,9 +19455,19 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -9175,10 +19500,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -9193,7 +19518,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -9210,19 +19535,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done14
+	JLT done16
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -9257,8 +19582,8 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -9341,8 +19666,10 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -9465,9 +19792,19 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -9502,10 +19839,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -9520,7 +19857,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -9537,19 +19874,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done14
+	JLT done16
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -9586,8 +19923,8 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -9668,8 +20005,10 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -9852,9 +20191,19 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -9909,10 +20258,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -9927,7 +20276,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -9942,19 +20291,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done14
+	JLT done16
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -10009,8 +20358,8 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -10095,8 +20444,10 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -10285,9 +20636,19 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -10344,10 +20705,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -10362,7 +20723,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -10379,19 +20740,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done14
+	JLT done16
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -10450,8 +20811,8 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -10536,8 +20897,10 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -10732,9 +21095,19 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -10793,10 +21166,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -10811,7 +21184,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -10828,19 +21201,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done14
+	JLT done16
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -10901,8 +21274,3110 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T1x2p1W multiplies up to 16 rows by t.n panels of 32 columns, 1 at a time.
+TEXT ·bf16T1x2p1W(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $128, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+	ADDQ $64, R8
+	ADDQ $2048, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T1x2p1relu6W multiplies up to 16 rows by t.n panels of 32 columns, 1 at a time.
+TEXT ·bf16T1x2p1relu6W(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS pool<>+132(SB), Z16
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $128, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+	ADDQ $64, R8
+	ADDQ $2048, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T1x2p1siluW multiplies up to 16 rows by t.n panels of 32 columns, 1 at a time.
+TEXT ·bf16T1x2p1siluW(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS pool<>+92(SB), Z16
+	VBROADCASTSS pool<>+96(SB), Z17
+	VBROADCASTSS pool<>+100(SB), Z18
+	VBROADCASTSS pool<>+104(SB), Z19
+	VBROADCASTSS pool<>+108(SB), Z20
+	VBROADCASTSS pool<>+12(SB), Z21
+	VBROADCASTSS pool<>+112(SB), Z22
+	VBROADCASTSS pool<>+116(SB), Z23
+	VBROADCASTSS pool<>+120(SB), Z24
+	VBROADCASTSS pool<>+124(SB), Z25
+	VBROADCASTSS pool<>+128(SB), Z26
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $128, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+	ADDQ $64, R8
+	ADDQ $2048, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T1x2p1hardswishW multiplies up to 16 rows by t.n panels of 32 columns, 1 at a time.
+TEXT ·bf16T1x2p1hardswishW(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS pool<>+136(SB), Z16
+	VBROADCASTSS pool<>+8(SB), Z17
+	VBROADCASTSS pool<>+12(SB), Z18
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $128, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+	ADDQ $64, R8
+	ADDQ $2048, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T1x2p1WR multiplies up to 16 rows by t.n panels of 32 columns, 1 at a time.
+TEXT ·bf16T1x2p1WR(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $128, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+	ADDQ $64, R8
+	ADDQ $2048, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half10
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded11
+half10:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded11:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half12
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded13
+half12:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded13:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half14
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded15
+half14:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded15:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last16
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last16:
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half19
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded20
+half19:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded20:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole21
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+whole21:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more23
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done24
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more23:
+	CMPL amxTile_tail(DI), $0
+	JEQ next22
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next22:
+	JMP panel1
+done24:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested26
+rest25:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half27
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded28
+half27:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded28:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest25
+rested26:
+	VZEROUPPER
+	RET
+
+// bf16T1x2p1HW multiplies up to 16 rows by t.n panels of 32 columns, 1 at a time.
+TEXT ·bf16T1x2p1HW(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+	MOVL amxTile_maskUp(DI), AX
+	KMOVW AX, K3
+	SHRL $16, AX
+	KMOVW AX, K4
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $128, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+	ADDQ $64, R8
+	ADDQ $2048, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T1x2p1relu6HW multiplies up to 16 rows by t.n panels of 32 columns, 1 at a time.
+TEXT ·bf16T1x2p1relu6HW(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS pool<>+132(SB), Z16
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+	MOVL amxTile_maskUp(DI), AX
+	KMOVW AX, K3
+	SHRL $16, AX
+	KMOVW AX, K4
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $128, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+	ADDQ $64, R8
+	ADDQ $2048, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T1x2p1siluHW multiplies up to 16 rows by t.n panels of 32 columns, 1 at a time.
+TEXT ·bf16T1x2p1siluHW(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS pool<>+92(SB), Z16
+	VBROADCASTSS pool<>+96(SB), Z17
+	VBROADCASTSS pool<>+100(SB), Z18
+	VBROADCASTSS pool<>+104(SB), Z19
+	VBROADCASTSS pool<>+108(SB), Z20
+	VBROADCASTSS pool<>+12(SB), Z21
+	VBROADCASTSS pool<>+112(SB), Z22
+	VBROADCASTSS pool<>+116(SB), Z23
+	VBROADCASTSS pool<>+120(SB), Z24
+	VBROADCASTSS pool<>+124(SB), Z25
+	VBROADCASTSS pool<>+128(SB), Z26
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+	MOVL amxTile_maskUp(DI), AX
+	KMOVW AX, K3
+	SHRL $16, AX
+	KMOVW AX, K4
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $128, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+	ADDQ $64, R8
+	ADDQ $2048, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T1x2p1hardswishHW multiplies up to 16 rows by t.n panels of 32 columns, 1 at a time.
+TEXT ·bf16T1x2p1hardswishHW(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS pool<>+136(SB), Z16
+	VBROADCASTSS pool<>+8(SB), Z17
+	VBROADCASTSS pool<>+12(SB), Z18
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+	MOVL amxTile_maskUp(DI), AX
+	KMOVW AX, K3
+	SHRL $16, AX
+	KMOVW AX, K4
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $128, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+	ADDQ $64, R8
+	ADDQ $2048, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T1x2p1HWR multiplies up to 16 rows by t.n panels of 32 columns, 1 at a time.
+TEXT ·bf16T1x2p1HWR(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+	MOVL amxTile_maskUp(DI), AX
+	KMOVW AX, K3
+	SHRL $16, AX
+	KMOVW AX, K4
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $128, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+	ADDQ $64, R8
+	ADDQ $2048, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half10
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded11
+half10:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded11:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half12
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded13
+half12:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded13:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half14
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded15
+half14:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded15:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last16
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last16:
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half19
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded20
+half19:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded20:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole21
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+whole21:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more23
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done24
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more23:
+	CMPL amxTile_tail(DI), $0
+	JEQ next22
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next22:
+	JMP panel1
+done24:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested26
+rest25:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half27
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded28
+half27:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded28:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest25
+rested26:
 	VZEROUPPER
 	RET
 
@@ -10963,8 +24438,10 @@ partial7:
 nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $64, R11
@@ -10982,8 +24459,18 @@ loop8:
 	ADDQ $1024, SI
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole10
+	JEQ whole11
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $64, BX
@@ -10994,9 +24481,9 @@ loop8:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T1
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x6a; BYTE $0x5c; BYTE $0xc1 // TDPBF16PS T2, T1, T0
-whole10:
+whole11:
 	TESTL $4, amxTile_flags(DI)
-	JZ byrow11
+	JZ byrow12
 	MOVQ amxTile_start(DI), DX
 	ADDQ amxTile_off(DI), DX
 	MOVQ amxTile_cs(DI), BX
@@ -11004,8 +24491,8 @@ whole10:
 	SHLQ $4, R8
 	ADDQ DX, R8
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(DX)(BX*1), T0
-	JMP stored12
-byrow11:
+	JMP stored13
+byrow12:
 	LEAQ amxTile_scratch(DI), AX
 	MOVQ $64, BX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
@@ -11013,8 +24500,8 @@ byrow11:
 	MOVQ amxTile_off(DI), R13
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested14
-rest13:
+	JZ rested15
+rest14:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -11022,22 +24509,22 @@ rest13:
 	ADDQ $64, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest13
-rested14:
-stored12:
+	JNZ rest14
+rested15:
+stored13:
 	ADDQ $64, amxTile_off(DI)
 	MOVQ amxTile_bp(DI), BX
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done16
+	JLT done18
 	CMPL amxTile_tail(DI), $0
-	JEQ next15
+	JEQ next16
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next15:
+next16:
 	JMP panel1
-done16:
+done18:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	VZEROUPPER
 	RET
@@ -11103,8 +24590,10 @@ partial7:
 nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $64, R11
@@ -11147,9 +24636,19 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -11158,10 +24657,10 @@ rest10:
 	ADDQ $64, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $64, BX
@@ -11172,7 +24671,7 @@ rested11:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T1
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x6a; BYTE $0x5c; BYTE $0xc1 // TDPBF16PS T2, T1, T0
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -11188,19 +24687,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done14
+	JLT done16
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -11210,8 +24709,8 @@ rest15:
 	ADDQ $64, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -11276,8 +24775,10 @@ partial7:
 nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $64, R11
@@ -11323,9 +24824,19 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -11335,10 +24846,10 @@ rest10:
 	ADDQ $64, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $64, BX
@@ -11349,7 +24860,7 @@ rested11:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T1
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x6a; BYTE $0x5c; BYTE $0xc1 // TDPBF16PS T2, T1, T0
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -11365,19 +24876,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done14
+	JLT done16
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -11388,8 +24899,2455 @@ rest15:
 	ADDQ $64, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T1x1p1W multiplies up to 16 rows by t.n panels of 16 columns, 1 at a time.
+TEXT ·bf16T1x1p1W(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	ADDQ $64, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x6a; BYTE $0x5c; BYTE $0xc1 // TDPBF16PS T2, T1, T0
+	ADDQ $64, R8
+	ADDQ $1024, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x6a; BYTE $0x5c; BYTE $0xc1 // TDPBF16PS T2, T1, T0
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	ADDQ $64, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T1x1p1relu6W multiplies up to 16 rows by t.n panels of 16 columns, 1 at a time.
+TEXT ·bf16T1x1p1relu6W(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS pool<>+132(SB), Z16
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	ADDQ $64, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x6a; BYTE $0x5c; BYTE $0xc1 // TDPBF16PS T2, T1, T0
+	ADDQ $64, R8
+	ADDQ $1024, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x6a; BYTE $0x5c; BYTE $0xc1 // TDPBF16PS T2, T1, T0
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	ADDQ $64, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T1x1p1siluW multiplies up to 16 rows by t.n panels of 16 columns, 1 at a time.
+TEXT ·bf16T1x1p1siluW(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS pool<>+92(SB), Z16
+	VBROADCASTSS pool<>+96(SB), Z17
+	VBROADCASTSS pool<>+100(SB), Z18
+	VBROADCASTSS pool<>+104(SB), Z19
+	VBROADCASTSS pool<>+108(SB), Z20
+	VBROADCASTSS pool<>+12(SB), Z21
+	VBROADCASTSS pool<>+112(SB), Z22
+	VBROADCASTSS pool<>+116(SB), Z23
+	VBROADCASTSS pool<>+120(SB), Z24
+	VBROADCASTSS pool<>+124(SB), Z25
+	VBROADCASTSS pool<>+128(SB), Z26
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	ADDQ $64, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x6a; BYTE $0x5c; BYTE $0xc1 // TDPBF16PS T2, T1, T0
+	ADDQ $64, R8
+	ADDQ $1024, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x6a; BYTE $0x5c; BYTE $0xc1 // TDPBF16PS T2, T1, T0
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	ADDQ $64, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T1x1p1hardswishW multiplies up to 16 rows by t.n panels of 16 columns, 1 at a time.
+TEXT ·bf16T1x1p1hardswishW(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS pool<>+136(SB), Z16
+	VBROADCASTSS pool<>+8(SB), Z17
+	VBROADCASTSS pool<>+12(SB), Z18
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	ADDQ $64, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x6a; BYTE $0x5c; BYTE $0xc1 // TDPBF16PS T2, T1, T0
+	ADDQ $64, R8
+	ADDQ $1024, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x6a; BYTE $0x5c; BYTE $0xc1 // TDPBF16PS T2, T1, T0
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	ADDQ $64, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T1x1p1WR multiplies up to 16 rows by t.n panels of 16 columns, 1 at a time.
+TEXT ·bf16T1x1p1WR(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	ADDQ $64, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x6a; BYTE $0x5c; BYTE $0xc1 // TDPBF16PS T2, T1, T0
+	ADDQ $64, R8
+	ADDQ $1024, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half10
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	JMP loaded11
+half10:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+loaded11:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half12
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	JMP loaded13
+half12:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+loaded13:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half14
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	JMP loaded15
+half14:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+loaded15:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last16
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last16:
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half19
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	JMP loaded20
+half19:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+loaded20:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole21
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x6a; BYTE $0x5c; BYTE $0xc1 // TDPBF16PS T2, T1, T0
+whole21:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $64, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more23
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done24
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more23:
+	CMPL amxTile_tail(DI), $0
+	JEQ next22
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next22:
+	JMP panel1
+done24:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested26
+rest25:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half27
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	JMP loaded28
+half27:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+loaded28:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	ADDQ $64, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest25
+rested26:
+	VZEROUPPER
+	RET
+
+// bf16T1x1p1HW multiplies up to 16 rows by t.n panels of 16 columns, 1 at a time.
+TEXT ·bf16T1x1p1HW(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+	MOVL amxTile_maskUp(DI), AX
+	KMOVW AX, K3
+	SHRL $16, AX
+	KMOVW AX, K4
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	ADDQ $64, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x6a; BYTE $0x5c; BYTE $0xc1 // TDPBF16PS T2, T1, T0
+	ADDQ $64, R8
+	ADDQ $1024, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x6a; BYTE $0x5c; BYTE $0xc1 // TDPBF16PS T2, T1, T0
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $64, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T1x1p1relu6HW multiplies up to 16 rows by t.n panels of 16 columns, 1 at a time.
+TEXT ·bf16T1x1p1relu6HW(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS pool<>+132(SB), Z16
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+	MOVL amxTile_maskUp(DI), AX
+	KMOVW AX, K3
+	SHRL $16, AX
+	KMOVW AX, K4
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	ADDQ $64, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x6a; BYTE $0x5c; BYTE $0xc1 // TDPBF16PS T2, T1, T0
+	ADDQ $64, R8
+	ADDQ $1024, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x6a; BYTE $0x5c; BYTE $0xc1 // TDPBF16PS T2, T1, T0
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $64, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T1x1p1siluHW multiplies up to 16 rows by t.n panels of 16 columns, 1 at a time.
+TEXT ·bf16T1x1p1siluHW(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS pool<>+92(SB), Z16
+	VBROADCASTSS pool<>+96(SB), Z17
+	VBROADCASTSS pool<>+100(SB), Z18
+	VBROADCASTSS pool<>+104(SB), Z19
+	VBROADCASTSS pool<>+108(SB), Z20
+	VBROADCASTSS pool<>+12(SB), Z21
+	VBROADCASTSS pool<>+112(SB), Z22
+	VBROADCASTSS pool<>+116(SB), Z23
+	VBROADCASTSS pool<>+120(SB), Z24
+	VBROADCASTSS pool<>+124(SB), Z25
+	VBROADCASTSS pool<>+128(SB), Z26
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+	MOVL amxTile_maskUp(DI), AX
+	KMOVW AX, K3
+	SHRL $16, AX
+	KMOVW AX, K4
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	ADDQ $64, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x6a; BYTE $0x5c; BYTE $0xc1 // TDPBF16PS T2, T1, T0
+	ADDQ $64, R8
+	ADDQ $1024, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x6a; BYTE $0x5c; BYTE $0xc1 // TDPBF16PS T2, T1, T0
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $64, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T1x1p1hardswishHW multiplies up to 16 rows by t.n panels of 16 columns, 1 at a time.
+TEXT ·bf16T1x1p1hardswishHW(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS pool<>+136(SB), Z16
+	VBROADCASTSS pool<>+8(SB), Z17
+	VBROADCASTSS pool<>+12(SB), Z18
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+	MOVL amxTile_maskUp(DI), AX
+	KMOVW AX, K3
+	SHRL $16, AX
+	KMOVW AX, K4
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	ADDQ $64, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x6a; BYTE $0x5c; BYTE $0xc1 // TDPBF16PS T2, T1, T0
+	ADDQ $64, R8
+	ADDQ $1024, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x6a; BYTE $0x5c; BYTE $0xc1 // TDPBF16PS T2, T1, T0
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $64, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T1x1p1HWR multiplies up to 16 rows by t.n panels of 16 columns, 1 at a time.
+TEXT ·bf16T1x1p1HWR(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+	MOVL amxTile_maskUp(DI), AX
+	KMOVW AX, K3
+	SHRL $16, AX
+	KMOVW AX, K4
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	ADDQ $64, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x6a; BYTE $0x5c; BYTE $0xc1 // TDPBF16PS T2, T1, T0
+	ADDQ $64, R8
+	ADDQ $1024, SI
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half10
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	JMP loaded11
+half10:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+loaded11:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half12
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	JMP loaded13
+half12:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+loaded13:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half14
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	JMP loaded15
+half14:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+loaded15:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last16
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last16:
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half19
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	JMP loaded20
+half19:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+loaded20:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole21
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x6a; BYTE $0x5c; BYTE $0xc1 // TDPBF16PS T2, T1, T0
+whole21:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $64, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $64, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $1, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $1
+	JGE more23
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done24
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more23:
+	CMPL amxTile_tail(DI), $0
+	JEQ next22
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next22:
+	JMP panel1
+done24:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested26
+rest25:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half27
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	JMP loaded28
+half27:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+loaded28:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	ADDQ $64, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest25
+rested26:
 	VZEROUPPER
 	RET
 
@@ -11472,11 +27430,11 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ R9, R10
-	SHLQ $4, R10
-	ADDQ R8, R10
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -11503,8 +27461,19 @@ loop8:
 	ADDQ $1024, R12
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole10
+	JEQ whole11
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -11526,9 +27495,9 @@ loop8:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(R12)(R11*1), T7
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
-whole10:
+whole11:
 	TESTL $4, amxTile_flags(DI)
-	JZ byrow11
+	JZ byrow12
 	MOVQ amxTile_start(DI), DX
 	ADDQ amxTile_off(DI), DX
 	MOVQ amxTile_cs(DI), BX
@@ -11539,8 +27508,8 @@ whole10:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(DX)(BX*1), T1
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(R8)(BX*1), T2
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(R8)(BX*1), T3
-	JMP stored12
-byrow11:
+	JMP stored13
+byrow12:
 	LEAQ amxTile_scratch(DI), AX
 	MOVQ $128, BX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
@@ -11551,8 +27520,8 @@ byrow11:
 	MOVQ amxTile_off(DI), R13
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested14
-rest13:
+	JZ rested15
+rest14:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -11563,23 +27532,23 @@ rest13:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest13
-rested14:
-stored12:
+	JNZ rest14
+rested15:
+stored13:
 	ADDQ $128, amxTile_off(DI)
 	MOVQ amxTile_bp(DI), BX
 	SHLQ $1, BX
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done16
+	JLT done18
 	CMPL amxTile_tail(DI), $0
-	JEQ next15
+	JEQ next16
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next15:
+next16:
 	JMP panel1
-done16:
+done18:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	VZEROUPPER
 	RET
@@ -11667,11 +27636,11 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ R9, R10
-	SHLQ $4, R10
-	ADDQ R8, R10
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -11735,9 +27704,20 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -11750,10 +27730,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -11775,7 +27755,7 @@ rested11:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(R12)(R11*1), T7
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -11795,19 +27775,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done14
+	JLT done16
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -11822,8 +27802,8 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -11910,11 +27890,11 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ R9, R10
-	SHLQ $4, R10
-	ADDQ R8, R10
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -11984,9 +27964,20 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -12001,10 +27992,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -12026,7 +28017,7 @@ rested11:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(R12)(R11*1), T7
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -12046,19 +28037,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done14
+	JLT done16
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -12075,8 +28066,8 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -12174,11 +28165,11 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ R9, R10
-	SHLQ $4, R10
-	ADDQ R8, R10
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -12362,9 +28353,20 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -12417,10 +28419,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -12442,7 +28444,7 @@ rested11:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(R12)(R11*1), T7
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -12460,19 +28462,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done14
+	JLT done16
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -12525,8 +28527,8 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -12622,11 +28624,11 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ R9, R10
-	SHLQ $4, R10
-	ADDQ R8, R10
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -12750,9 +28752,20 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -12785,10 +28798,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -12810,7 +28823,7 @@ rested11:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(R12)(R11*1), T7
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -12830,19 +28843,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done14
+	JLT done16
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -12877,8 +28890,8 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -12974,11 +28987,11 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ R9, R10
-	SHLQ $4, R10
-	ADDQ R8, R10
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -13108,9 +29121,20 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -13145,10 +29169,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -13170,7 +29194,7 @@ rested11:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(R12)(R11*1), T7
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -13190,19 +29214,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done14
+	JLT done16
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -13239,8 +29263,8 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -13334,11 +29358,11 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ R9, R10
-	SHLQ $4, R10
-	ADDQ R8, R10
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -13528,9 +29552,20 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -13585,10 +29620,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -13610,7 +29645,7 @@ rested11:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(R12)(R11*1), T7
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -13628,19 +29663,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done14
+	JLT done16
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -13695,8 +29730,8 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -13794,11 +29829,11 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ R9, R10
-	SHLQ $4, R10
-	ADDQ R8, R10
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -13994,9 +30029,20 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -14053,10 +30099,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -14078,7 +30124,7 @@ rested11:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(R12)(R11*1), T7
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -14098,19 +30144,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done14
+	JLT done16
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -14169,8 +30215,8 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -14268,11 +30314,11 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ R9, R10
-	SHLQ $4, R10
-	ADDQ R8, R10
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -14474,9 +30520,20 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -14535,10 +30592,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -14560,7 +30617,7 @@ rested11:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(R12)(R11*1), T7
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -14580,19 +30637,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done14
+	JLT done16
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -14653,8 +30710,3430 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T2x1p2W multiplies up to 32 rows by t.n panels of 16 columns, 2 at a time.
+TEXT ·bf16T2x1p2W(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	MOVQ BX, R8
+	SHLQ $4, R8
+	ADDQ DX, R8
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(BX*1), T2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R8)(BX*1), T3
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T3
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T3
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ SI, R12
+	ADDQ amxTile_bp(DI), R12
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+	ADDQ $64, R8
+	ADDQ $64, R10
+	ADDQ $1024, SI
+	ADDQ $1024, R12
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	SHLQ $1, BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $2, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $2
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T2x1p2relu6W multiplies up to 32 rows by t.n panels of 16 columns, 2 at a time.
+TEXT ·bf16T2x1p2relu6W(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS pool<>+132(SB), Z16
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	MOVQ BX, R8
+	SHLQ $4, R8
+	ADDQ DX, R8
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(BX*1), T2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R8)(BX*1), T3
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T3
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T3
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ SI, R12
+	ADDQ amxTile_bp(DI), R12
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+	ADDQ $64, R8
+	ADDQ $64, R10
+	ADDQ $1024, SI
+	ADDQ $1024, R12
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	SHLQ $1, BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $2, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $2
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T2x1p2siluW multiplies up to 32 rows by t.n panels of 16 columns, 2 at a time.
+TEXT ·bf16T2x1p2siluW(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS pool<>+92(SB), Z16
+	VBROADCASTSS pool<>+96(SB), Z17
+	VBROADCASTSS pool<>+100(SB), Z18
+	VBROADCASTSS pool<>+104(SB), Z19
+	VBROADCASTSS pool<>+108(SB), Z20
+	VBROADCASTSS pool<>+12(SB), Z21
+	VBROADCASTSS pool<>+112(SB), Z22
+	VBROADCASTSS pool<>+116(SB), Z23
+	VBROADCASTSS pool<>+120(SB), Z24
+	VBROADCASTSS pool<>+124(SB), Z25
+	VBROADCASTSS pool<>+128(SB), Z26
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	MOVQ BX, R8
+	SHLQ $4, R8
+	ADDQ DX, R8
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(BX*1), T2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R8)(BX*1), T3
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T3
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T3
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ SI, R12
+	ADDQ amxTile_bp(DI), R12
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+	ADDQ $64, R8
+	ADDQ $64, R10
+	ADDQ $1024, SI
+	ADDQ $1024, R12
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	SHLQ $1, BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $2, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $2
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T2x1p2hardswishW multiplies up to 32 rows by t.n panels of 16 columns, 2 at a time.
+TEXT ·bf16T2x1p2hardswishW(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS pool<>+136(SB), Z16
+	VBROADCASTSS pool<>+8(SB), Z17
+	VBROADCASTSS pool<>+12(SB), Z18
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	MOVQ BX, R8
+	SHLQ $4, R8
+	ADDQ DX, R8
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(BX*1), T2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R8)(BX*1), T3
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T3
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T3
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ SI, R12
+	ADDQ amxTile_bp(DI), R12
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+	ADDQ $64, R8
+	ADDQ $64, R10
+	ADDQ $1024, SI
+	ADDQ $1024, R12
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	SHLQ $1, BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $2, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $2
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T2x1p2WR multiplies up to 32 rows by t.n panels of 16 columns, 2 at a time.
+TEXT ·bf16T2x1p2WR(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	MOVQ BX, R8
+	SHLQ $4, R8
+	ADDQ DX, R8
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(BX*1), T2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R8)(BX*1), T3
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T3
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T3
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ SI, R12
+	ADDQ amxTile_bp(DI), R12
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+	ADDQ $64, R8
+	ADDQ $64, R10
+	ADDQ $1024, SI
+	ADDQ $1024, R12
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half10
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded11
+half10:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded11:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half12
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded13
+half12:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded13:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half14
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded15
+half14:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded15:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last16
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last16:
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half19
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded20
+half19:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded20:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole21
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+whole21:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	SHLQ $1, BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $2, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $2
+	JGE more23
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done24
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more23:
+	CMPL amxTile_tail(DI), $0
+	JEQ next22
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next22:
+	JMP panel1
+done24:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested26
+rest25:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half27
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded28
+half27:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded28:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest25
+rested26:
+	VZEROUPPER
+	RET
+
+// bf16T2x1p2HW multiplies up to 32 rows by t.n panels of 16 columns, 2 at a time.
+TEXT ·bf16T2x1p2HW(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+	MOVL amxTile_maskUp(DI), AX
+	KMOVW AX, K3
+	SHRL $16, AX
+	KMOVW AX, K4
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	MOVQ BX, R8
+	SHLQ $4, R8
+	ADDQ DX, R8
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(BX*1), T2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R8)(BX*1), T3
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T3
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T3
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ SI, R12
+	ADDQ amxTile_bp(DI), R12
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+	ADDQ $64, R8
+	ADDQ $64, R10
+	ADDQ $1024, SI
+	ADDQ $1024, R12
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	SHLQ $1, BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $2, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $2
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T2x1p2relu6HW multiplies up to 32 rows by t.n panels of 16 columns, 2 at a time.
+TEXT ·bf16T2x1p2relu6HW(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS pool<>+132(SB), Z16
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+	MOVL amxTile_maskUp(DI), AX
+	KMOVW AX, K3
+	SHRL $16, AX
+	KMOVW AX, K4
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	MOVQ BX, R8
+	SHLQ $4, R8
+	ADDQ DX, R8
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(BX*1), T2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R8)(BX*1), T3
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T3
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T3
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ SI, R12
+	ADDQ amxTile_bp(DI), R12
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+	ADDQ $64, R8
+	ADDQ $64, R10
+	ADDQ $1024, SI
+	ADDQ $1024, R12
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	SHLQ $1, BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $2, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $2
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T2x1p2siluHW multiplies up to 32 rows by t.n panels of 16 columns, 2 at a time.
+TEXT ·bf16T2x1p2siluHW(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS pool<>+92(SB), Z16
+	VBROADCASTSS pool<>+96(SB), Z17
+	VBROADCASTSS pool<>+100(SB), Z18
+	VBROADCASTSS pool<>+104(SB), Z19
+	VBROADCASTSS pool<>+108(SB), Z20
+	VBROADCASTSS pool<>+12(SB), Z21
+	VBROADCASTSS pool<>+112(SB), Z22
+	VBROADCASTSS pool<>+116(SB), Z23
+	VBROADCASTSS pool<>+120(SB), Z24
+	VBROADCASTSS pool<>+124(SB), Z25
+	VBROADCASTSS pool<>+128(SB), Z26
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+	MOVL amxTile_maskUp(DI), AX
+	KMOVW AX, K3
+	SHRL $16, AX
+	KMOVW AX, K4
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	MOVQ BX, R8
+	SHLQ $4, R8
+	ADDQ DX, R8
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(BX*1), T2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R8)(BX*1), T3
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T3
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T3
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ SI, R12
+	ADDQ amxTile_bp(DI), R12
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+	ADDQ $64, R8
+	ADDQ $64, R10
+	ADDQ $1024, SI
+	ADDQ $1024, R12
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	SHLQ $1, BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $2, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $2
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T2x1p2hardswishHW multiplies up to 32 rows by t.n panels of 16 columns, 2 at a time.
+TEXT ·bf16T2x1p2hardswishHW(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS pool<>+136(SB), Z16
+	VBROADCASTSS pool<>+8(SB), Z17
+	VBROADCASTSS pool<>+12(SB), Z18
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+	MOVL amxTile_maskUp(DI), AX
+	KMOVW AX, K3
+	SHRL $16, AX
+	KMOVW AX, K4
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	MOVQ BX, R8
+	SHLQ $4, R8
+	ADDQ DX, R8
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(BX*1), T2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R8)(BX*1), T3
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T3
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T3
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ SI, R12
+	ADDQ amxTile_bp(DI), R12
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+	ADDQ $64, R8
+	ADDQ $64, R10
+	ADDQ $1024, SI
+	ADDQ $1024, R12
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	SHLQ $1, BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $2, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $2
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T2x1p2HWR multiplies up to 32 rows by t.n panels of 16 columns, 2 at a time.
+TEXT ·bf16T2x1p2HWR(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+	MOVL amxTile_maskUp(DI), AX
+	KMOVW AX, K3
+	SHRL $16, AX
+	KMOVW AX, K4
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	MOVQ BX, R8
+	SHLQ $4, R8
+	ADDQ DX, R8
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(BX*1), T2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R8)(BX*1), T3
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T3
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T3
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ SI, R12
+	ADDQ amxTile_bp(DI), R12
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+	ADDQ $64, R8
+	ADDQ $64, R10
+	ADDQ $1024, SI
+	ADDQ $1024, R12
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half10
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded11
+half10:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded11:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half12
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded13
+half12:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded13:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half14
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded15
+half14:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded15:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last16
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last16:
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half19
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded20
+half19:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded20:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole21
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(AX)(BX*1), T3
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T4
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R10)(R9*1), T5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x79; BYTE $0x4b; BYTE $0xb4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(SI)(R11*1), T6
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS T6, T4, T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS T6, T5, T2
+	BYTE $0xc4; BYTE $0x82; BYTE $0x79; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADDT1 0(R12)(R11*1), T7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS T7, T4, T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS T7, T5, T3
+whole21:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x18; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2048(AX)(BX*1), T2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x18; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED 2112(AX)(BX*1), T3
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	SHLQ $1, BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $2, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $2
+	JGE more23
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done24
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more23:
+	CMPL amxTile_tail(DI), $0
+	JEQ next22
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next22:
+	JMP panel1
+done24:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested26
+rest25:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half27
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded28
+half27:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded28:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest25
+rested26:
 	VZEROUPPER
 	RET
 
@@ -14724,8 +34203,10 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -14748,8 +34229,18 @@ loop8:
 	ADDQ $1024, R12
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole10
+	JEQ whole11
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -14764,9 +34255,9 @@ loop8:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
-whole10:
+whole11:
 	TESTL $4, amxTile_flags(DI)
-	JZ byrow11
+	JZ byrow12
 	MOVQ amxTile_start(DI), DX
 	ADDQ amxTile_off(DI), DX
 	MOVQ amxTile_cs(DI), BX
@@ -14775,8 +34266,8 @@ whole10:
 	ADDQ DX, R8
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(DX)(BX*1), T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(DX)(BX*1), T1
-	JMP stored12
-byrow11:
+	JMP stored13
+byrow12:
 	LEAQ amxTile_scratch(DI), AX
 	MOVQ $128, BX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
@@ -14785,8 +34276,8 @@ byrow11:
 	MOVQ amxTile_off(DI), R13
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested14
-rest13:
+	JZ rested15
+rest14:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -14797,23 +34288,23 @@ rest13:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest13
-rested14:
-stored12:
+	JNZ rest14
+rested15:
+stored13:
 	ADDQ $128, amxTile_off(DI)
 	MOVQ amxTile_bp(DI), BX
 	SHLQ $1, BX
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done16
+	JLT done18
 	CMPL amxTile_tail(DI), $0
-	JEQ next15
+	JEQ next16
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next15:
+next16:
 	JMP panel1
-done16:
+done18:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	VZEROUPPER
 	RET
@@ -14888,8 +34379,10 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -14949,9 +34442,19 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -14964,10 +34467,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -14982,7 +34485,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -15000,19 +34503,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done14
+	JLT done16
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -15027,8 +34530,8 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -15102,8 +34605,10 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -15169,9 +34674,19 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -15186,10 +34701,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -15204,7 +34719,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -15222,19 +34737,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done14
+	JLT done16
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z15, Z0
@@ -15251,8 +34766,8 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -15337,8 +34852,10 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -15518,9 +35035,19 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -15573,10 +35100,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -15591,7 +35118,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -15607,19 +35134,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done14
+	JLT done16
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -15672,8 +35199,8 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -15756,8 +35283,10 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -15877,9 +35406,19 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -15912,10 +35451,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -15930,7 +35469,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -15948,19 +35487,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done14
+	JLT done16
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -15995,8 +35534,8 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -16079,8 +35618,10 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -16206,9 +35747,19 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -16243,10 +35794,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -16261,7 +35812,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -16279,19 +35830,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done14
+	JLT done16
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMAXPS Z0, Z16, Z0
@@ -16328,8 +35879,8 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -16410,8 +35961,10 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -16597,9 +36150,19 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -16654,10 +36217,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -16672,7 +36235,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -16688,19 +36251,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done14
+	JLT done16
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -16755,8 +36318,8 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -16841,8 +36404,10 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -17034,9 +36599,19 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -17093,10 +36668,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -17111,7 +36686,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -17129,19 +36704,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done14
+	JLT done16
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -17200,8 +36775,8 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest17
+rested18:
 	VZEROUPPER
 	RET
 
@@ -17286,8 +36861,10 @@ nobias4:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 begin5:
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -17485,9 +37062,19 @@ loop8:
 busy9:
 	DECQ CX
 	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
 	TESTQ BP, BP
-	JZ rested11
-rest10:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -17546,10 +37133,10 @@ rest10:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest10
-rested11:
+	JNZ rest11
+rested12:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole12
+	JEQ whole13
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -17564,7 +37151,7 @@ rested11:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
-whole12:
+whole13:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -17582,19 +37169,19 @@ whole12:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done14
+	JLT done16
 	CMPL amxTile_tail(DI), $0
-	JEQ next13
+	JEQ next14
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next13:
+next14:
 	JMP panel1
-done14:
+done16:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested16
-rest15:
+	JZ rested18
+rest17:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	VMOVUPS 0(AX), Z0
 	VMINPS Z0, Z16, Z1
@@ -17655,8 +37242,3150 @@ rest15:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest15
-rested16:
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T1x1p2W multiplies up to 16 rows by t.n panels of 16 columns, 2 at a time.
+TEXT ·bf16T1x1p2W(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ SI, R12
+	ADDQ amxTile_bp(DI), R12
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+	ADDQ $64, R8
+	ADDQ $1024, SI
+	ADDQ $1024, R12
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	SHLQ $1, BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $2, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $2
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T1x1p2relu6W multiplies up to 16 rows by t.n panels of 16 columns, 2 at a time.
+TEXT ·bf16T1x1p2relu6W(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS pool<>+132(SB), Z16
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ SI, R12
+	ADDQ amxTile_bp(DI), R12
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+	ADDQ $64, R8
+	ADDQ $1024, SI
+	ADDQ $1024, R12
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	SHLQ $1, BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $2, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $2
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T1x1p2siluW multiplies up to 16 rows by t.n panels of 16 columns, 2 at a time.
+TEXT ·bf16T1x1p2siluW(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS pool<>+92(SB), Z16
+	VBROADCASTSS pool<>+96(SB), Z17
+	VBROADCASTSS pool<>+100(SB), Z18
+	VBROADCASTSS pool<>+104(SB), Z19
+	VBROADCASTSS pool<>+108(SB), Z20
+	VBROADCASTSS pool<>+12(SB), Z21
+	VBROADCASTSS pool<>+112(SB), Z22
+	VBROADCASTSS pool<>+116(SB), Z23
+	VBROADCASTSS pool<>+120(SB), Z24
+	VBROADCASTSS pool<>+124(SB), Z25
+	VBROADCASTSS pool<>+128(SB), Z26
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ SI, R12
+	ADDQ amxTile_bp(DI), R12
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+	ADDQ $64, R8
+	ADDQ $1024, SI
+	ADDQ $1024, R12
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	SHLQ $1, BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $2, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $2
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T1x1p2hardswishW multiplies up to 16 rows by t.n panels of 16 columns, 2 at a time.
+TEXT ·bf16T1x1p2hardswishW(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS pool<>+136(SB), Z16
+	VBROADCASTSS pool<>+8(SB), Z17
+	VBROADCASTSS pool<>+12(SB), Z18
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ SI, R12
+	ADDQ amxTile_bp(DI), R12
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+	ADDQ $64, R8
+	ADDQ $1024, SI
+	ADDQ $1024, R12
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	SHLQ $1, BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $2, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $2
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T1x1p2WR multiplies up to 16 rows by t.n panels of 16 columns, 2 at a time.
+TEXT ·bf16T1x1p2WR(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ SI, R12
+	ADDQ amxTile_bp(DI), R12
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+	ADDQ $64, R8
+	ADDQ $1024, SI
+	ADDQ $1024, R12
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half10
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded11
+half10:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded11:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half12
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded13
+half12:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded13:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half14
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded15
+half14:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded15:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last16
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last16:
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half19
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded20
+half19:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded20:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole21
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+whole21:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	SHLQ $1, BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $2, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $2
+	JGE more23
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done24
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more23:
+	CMPL amxTile_tail(DI), $0
+	JEQ next22
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next22:
+	JMP panel1
+done24:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested26
+rest25:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half27
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded28
+half27:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded28:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K1, 0(BX)(R13*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	VMOVUPS Z0, K2, 64(BX)(R13*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest25
+rested26:
+	VZEROUPPER
+	RET
+
+// bf16T1x1p2HW multiplies up to 16 rows by t.n panels of 16 columns, 2 at a time.
+TEXT ·bf16T1x1p2HW(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+	MOVL amxTile_maskUp(DI), AX
+	KMOVW AX, K3
+	SHRL $16, AX
+	KMOVW AX, K4
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ SI, R12
+	ADDQ amxTile_bp(DI), R12
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+	ADDQ $64, R8
+	ADDQ $1024, SI
+	ADDQ $1024, R12
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	SHLQ $1, BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $2, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $2
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T1x1p2relu6HW multiplies up to 16 rows by t.n panels of 16 columns, 2 at a time.
+TEXT ·bf16T1x1p2relu6HW(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS pool<>+132(SB), Z16
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+	MOVL amxTile_maskUp(DI), AX
+	KMOVW AX, K3
+	SHRL $16, AX
+	KMOVW AX, K4
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ SI, R12
+	ADDQ amxTile_bp(DI), R12
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+	ADDQ $64, R8
+	ADDQ $1024, SI
+	ADDQ $1024, R12
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	SHLQ $1, BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $2, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $2
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMAXPS Z0, Z15, Z0
+	VMINPS Z0, Z16, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T1x1p2siluHW multiplies up to 16 rows by t.n panels of 16 columns, 2 at a time.
+TEXT ·bf16T1x1p2siluHW(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS pool<>+92(SB), Z16
+	VBROADCASTSS pool<>+96(SB), Z17
+	VBROADCASTSS pool<>+100(SB), Z18
+	VBROADCASTSS pool<>+104(SB), Z19
+	VBROADCASTSS pool<>+108(SB), Z20
+	VBROADCASTSS pool<>+12(SB), Z21
+	VBROADCASTSS pool<>+112(SB), Z22
+	VBROADCASTSS pool<>+116(SB), Z23
+	VBROADCASTSS pool<>+120(SB), Z24
+	VBROADCASTSS pool<>+124(SB), Z25
+	VBROADCASTSS pool<>+128(SB), Z26
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+	MOVL amxTile_maskUp(DI), AX
+	KMOVW AX, K3
+	SHRL $16, AX
+	KMOVW AX, K4
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ SI, R12
+	ADDQ amxTile_bp(DI), R12
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+	ADDQ $64, R8
+	ADDQ $1024, SI
+	ADDQ $1024, R12
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	SHLQ $1, BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $2, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $2
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMINPS Z0, Z16, Z1
+	VMAXPS Z1, Z17, Z1
+	VPXORD Z2, Z2, Z2
+	VSUBPS Z1, Z2, Z1
+	VMULPS Z18, Z1, Z2
+	VRNDSCALEPS $0, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z1
+	VFNMADD231PS Z20, Z2, Z1
+	VMOVAPS Z26, Z3
+	VFMADD213PS Z25, Z1, Z3
+	VFMADD213PS Z24, Z1, Z3
+	VFMADD213PS Z23, Z1, Z3
+	VFMADD213PS Z22, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VFMADD213PS Z21, Z1, Z3
+	VSCALEFPS Z2, Z3, Z1
+	VADDPS Z21, Z1, Z1
+	VRCP14PS Z1, Z2
+	VMOVAPS Z21, Z3
+	VFNMADD231PS Z2, Z1, Z3
+	VFMADD213PS Z2, Z2, Z3
+	VMAXPS Z0, Z17, Z0
+	VMULPS Z3, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T1x1p2hardswishHW multiplies up to 16 rows by t.n panels of 16 columns, 2 at a time.
+TEXT ·bf16T1x1p2hardswishHW(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	VBROADCASTSS pool<>+136(SB), Z16
+	VBROADCASTSS pool<>+8(SB), Z17
+	VBROADCASTSS pool<>+12(SB), Z18
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+	MOVL amxTile_maskUp(DI), AX
+	KMOVW AX, K3
+	SHRL $16, AX
+	KMOVW AX, K4
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ SI, R12
+	ADDQ amxTile_bp(DI), R12
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+	ADDQ $64, R8
+	ADDQ $1024, SI
+	ADDQ $1024, R12
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last10
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last10:
+	TESTQ BP, BP
+	JZ rested12
+rest11:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest11
+rested12:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole13
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+whole13:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	SHLQ $1, BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $2, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $2
+	JGE more15
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done16
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more15:
+	CMPL amxTile_tail(DI), $0
+	JEQ next14
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next14:
+	JMP panel1
+done16:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	VMOVUPS 0(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VMOVAPS Z17, Z1
+	VFMADD231PS Z16, Z0, Z1
+	VXORPS Z2, Z2, Z2
+	VMAXPS Z2, Z1, Z1
+	VMINPS Z18, Z1, Z1
+	VMULPS Z1, Z0, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	VZEROUPPER
+	RET
+
+// bf16T1x1p2HWR multiplies up to 16 rows by t.n panels of 16 columns, 2 at a time.
+TEXT ·bf16T1x1p2HWR(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), DI
+	VBROADCASTSS amxTile_lo(DI), Z15
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+	MOVQ $0, amxTile_left(DI)
+	MOVQ $0, amxTile_block(DI)
+	MOVQ $0, amxTile_first(DI)
+	MOVQ amxTile_off(DI), AX
+	MOVQ AX, amxTile_offs+0(DI)
+	MOVQ amxTile_boff(DI), AX
+	MOVQ AX, amxTile_offs+8(DI)
+	MOVQ amxTile_n(DI), AX
+	MOVQ AX, amxTile_offs+16(DI)
+	MOVL amxTile_mask(DI), AX
+	KMOVW AX, K1
+	SHRL $16, AX
+	KMOVW AX, K2
+	MOVL amxTile_maskUp(DI), AX
+	KMOVW AX, K3
+	SHRL $16, AX
+	KMOVW AX, K4
+panel1:
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_off(DI), BP
+	MOVL amxTile_flags(DI), DX
+	TESTL $1, DX
+	JZ noc2
+	TESTL $2, DX
+	JZ copied3
+	MOVQ amxTile_start(DI), DX
+	ADDQ BP, DX
+	MOVQ amxTile_cs(DI), BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+copied3:
+	XORQ CX, CX
+	MOVQ AX, R8
+copy6:
+	MOVQ amxTile_c(DI)(CX*8), DX
+	VMOVUPS.Z 0(DX)(BP*1), K1, Z0
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS.Z 64(DX)(BP*1), K2, Z0
+	VMOVUPS Z0, 64(R8)
+	ADDQ $128, R8
+	INCQ CX
+	CMPQ CX, amxTile_rows(DI)
+	JLT copy6
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+noc2:
+	MOVQ amxTile_bias(DI), DX
+	TESTQ DX, DX
+	JZ nobias4
+	ADDQ BP, DX
+	XORQ BX, BX
+	CMPL amxTile_mask(DI), $-1
+	JNE partial7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x1a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(DX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x1a; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(DX)(BX*1), T1
+	JMP begin5
+partial7:
+	VMOVUPS.Z 0(DX), K1, Z0
+	VMOVUPS Z0, 0(AX)
+	VMOVUPS.Z 64(DX), K2, Z0
+	VMOVUPS Z0, 64(AX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	JMP begin5
+nobias4:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
+begin5:
+	MOVQ DI, BX
+	MOVQ amxTile_block(DI), BX
+	SHLQ $4, BX
+	ADDQ DI, BX
+	MOVQ amxTile_a(BX), R8
+	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
+	MOVQ amxTile_b(DI), SI
+	ADDQ amxTile_boff(DI), SI
+	MOVQ SI, R12
+	ADDQ amxTile_bp(DI), R12
+	MOVQ $64, R11
+	MOVQ amxTile_k(DI), CX
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ amxTile_first(DI), DX
+	MOVQ amxTile_left(DI), BP
+loop8:
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+	ADDQ $64, R8
+	ADDQ $1024, SI
+	ADDQ $1024, R12
+	CMPQ BP, $3
+	JLT busy9
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half10
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded11
+half10:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded11:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half12
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded13
+half12:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded13:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half14
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded15
+half14:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded15:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	SUBQ $3, BP
+busy9:
+	DECQ CX
+	JNZ loop8
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last16
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop8
+last16:
+	TESTQ BP, BP
+	JZ rested18
+rest17:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half19
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded20
+half19:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded20:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest17
+rested18:
+	CMPL amxTile_tail(DI), $0
+	JEQ whole21
+	MOVQ amxTile_slot(DI), AX
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	LEAQ amxTile_cfgTail(DI), DX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x82; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(DX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(AX)(BX*1), T1
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS T3, T2, T0
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x5a; BYTE $0x5c; BYTE $0xca // TDPBF16PS T4, T2, T1
+whole21:
+	MOVQ amxTile_slot(DI), AX
+	XORQ $4096, amxTile_slot(DI)
+	LEAQ amxTile_scratch(DI)(AX*1), AX
+	MOVQ $128, BX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x18; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 0(AX)(BX*1), T0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x18; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED 64(AX)(BX*1), T1
+	MOVQ amxTile_rows(DI), BP
+	MOVQ BP, amxTile_left(DI)
+	MOVQ amxTile_block(DI), BX
+	SHLQ $5, BX
+	MOVQ BX, amxTile_first(DI)
+	MOVQ amxTile_off(DI), R13
+	MOVQ R13, R14
+	SHRQ $1, R14
+	ADDQ $128, amxTile_off(DI)
+	MOVQ amxTile_bp(DI), BX
+	SHLQ $1, BX
+	ADDQ BX, amxTile_boff(DI)
+	SUBQ $2, amxTile_n(DI)
+	CMPQ amxTile_n(DI), $2
+	JGE more23
+	INCQ amxTile_block(DI)
+	MOVQ amxTile_block(DI), BX
+	CMPQ BX, amxTile_blocks(DI)
+	JGE done24
+	MOVQ amxTile_offs+0(DI), BX
+	MOVQ BX, amxTile_off(DI)
+	MOVQ amxTile_offs+8(DI), BX
+	MOVQ BX, amxTile_boff(DI)
+	MOVQ amxTile_offs+16(DI), BX
+	MOVQ BX, amxTile_n(DI)
+more23:
+	CMPL amxTile_tail(DI), $0
+	JEQ next22
+	LEAQ amxTile_cfg(DI), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
+next22:
+	JMP panel1
+done24:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	MOVQ amxTile_first(DI), DX
+	TESTQ BP, BP
+	JZ rested26
+rest25:
+	MOVQ amxTile_c(DI)(DX*8), BX
+	MOVQ amxTile_r(DI)(DX*8), R15
+	TESTL $8, amxTile_flags(DI)
+	JNZ half27
+	VMOVUPS.Z 0(R15)(R13*1), K1, Z7
+	VMOVUPS.Z 64(R15)(R13*1), K2, Z8
+	JMP loaded28
+half27:
+	VPMOVZXWD.Z 0(R15)(R14*1), K1, Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD.Z 32(R15)(R14*1), K2, Z8
+	VPSLLD $16, Z8, Z8
+loaded28:
+	VMOVUPS 0(AX), Z0
+	VADDPS Z7, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K3, 0(BX)(R14*1)
+	VMOVUPS 64(AX), Z0
+	VADDPS Z8, Z0, Z0
+	VMAXPS Z0, Z15, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc8 // VCVTNEPS2BF16 Z0, Z0, Z1
+	VMOVDQU16 Y1, K4, 32(BX)(R14*1)
+	ADDQ $128, AX
+	INCQ DX
+	DECQ BP
+	JNZ rest25
+rested26:
 	VZEROUPPER
 	RET
 
@@ -17679,11 +40408,11 @@ panel1:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ R9, R10
-	SHLQ $4, R10
-	ADDQ R8, R10
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -17807,9 +40536,20 @@ loop2:
 busy3:
 	DECQ CX
 	JNZ loop2
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last4
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop2
+last4:
 	TESTQ BP, BP
-	JZ rested5
-rest4:
+	JZ rested6
+rest5:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -17843,10 +40583,10 @@ rest4:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest4
-rested5:
+	JNZ rest5
+rested6:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole6
+	JEQ whole7
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -17868,7 +40608,7 @@ rested5:
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T7
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x41; BYTE $0x5e; BYTE $0xcc // TDPBUSD T7, T4, T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x41; BYTE $0x5e; BYTE $0xdd // TDPBUSD T7, T5, T3
-whole6:
+whole7:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -17885,19 +40625,19 @@ whole6:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done8
+	JLT done10
 	CMPL amxTile_tail(DI), $0
-	JEQ next7
+	JEQ next8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next7:
+next8:
 	JMP panel1
-done8:
+done10:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested10
-rest9:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -17931,8 +40671,8 @@ rest9:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest9
-rested10:
+	JNZ rest11
+rested12:
 	VZEROUPPER
 	RET
 
@@ -17970,11 +40710,11 @@ panel1:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ R9, R10
-	SHLQ $4, R10
-	ADDQ R8, R10
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -18224,9 +40964,20 @@ loop2:
 busy3:
 	DECQ CX
 	JNZ loop2
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last4
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop2
+last4:
 	TESTQ BP, BP
-	JZ rested5
-rest4:
+	JZ rested6
+rest5:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -18302,10 +41053,10 @@ rest4:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest4
-rested5:
+	JNZ rest5
+rested6:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole6
+	JEQ whole7
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -18327,7 +41078,7 @@ rested5:
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T7
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x41; BYTE $0x5e; BYTE $0xcc // TDPBUSD T7, T4, T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x41; BYTE $0x5e; BYTE $0xdd // TDPBUSD T7, T5, T3
-whole6:
+whole7:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -18344,19 +41095,19 @@ whole6:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done8
+	JLT done10
 	CMPL amxTile_tail(DI), $0
-	JEQ next7
+	JEQ next8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next7:
+next8:
 	JMP panel1
-done8:
+done10:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested10
-rest9:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -18432,8 +41183,8 @@ rest9:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest9
-rested10:
+	JNZ rest11
+rested12:
 	VZEROUPPER
 	RET
 
@@ -18467,11 +41218,11 @@ panel1:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ R9, R10
-	SHLQ $4, R10
-	ADDQ R8, R10
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -18727,9 +41478,20 @@ loop2:
 busy3:
 	DECQ CX
 	JNZ loop2
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last4
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop2
+last4:
 	TESTQ BP, BP
-	JZ rested5
-rest4:
+	JZ rested6
+rest5:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -18807,10 +41569,10 @@ rest4:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest4
-rested5:
+	JNZ rest5
+rested6:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole6
+	JEQ whole7
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -18832,7 +41594,7 @@ rested5:
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T7
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x41; BYTE $0x5e; BYTE $0xcc // TDPBUSD T7, T4, T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x41; BYTE $0x5e; BYTE $0xdd // TDPBUSD T7, T5, T3
-whole6:
+whole7:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -18849,19 +41611,19 @@ whole6:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done8
+	JLT done10
 	CMPL amxTile_tail(DI), $0
-	JEQ next7
+	JEQ next8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next7:
+next8:
 	JMP panel1
-done8:
+done10:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested10
-rest9:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -18939,8 +41701,8 @@ rest9:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest9
-rested10:
+	JNZ rest11
+rested12:
 	VZEROUPPER
 	RET
 
@@ -18961,11 +41723,11 @@ panel1:
 	MOVQ amxTile_off(DI), BP
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ R9, R10
-	SHLQ $4, R10
-	ADDQ R8, R10
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $64, R11
@@ -19047,9 +41809,20 @@ loop2:
 busy3:
 	DECQ CX
 	JNZ loop2
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last4
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop2
+last4:
 	TESTQ BP, BP
-	JZ rested5
-rest4:
+	JZ rested6
+rest5:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -19070,10 +41843,10 @@ rest4:
 	ADDQ $64, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest4
-rested5:
+	JNZ rest5
+rested6:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole6
+	JEQ whole7
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $64, BX
@@ -19088,7 +41861,7 @@ rested5:
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x59; BYTE $0x5e; BYTE $0xc2 // TDPBUSD T4, T2, T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x59; BYTE $0x5e; BYTE $0xcb // TDPBUSD T4, T3, T1
-whole6:
+whole7:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -19103,19 +41876,19 @@ whole6:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done8
+	JLT done10
 	CMPL amxTile_tail(DI), $0
-	JEQ next7
+	JEQ next8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next7:
+next8:
 	JMP panel1
-done8:
+done10:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested10
-rest9:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -19136,8 +41909,8 @@ rest9:
 	ADDQ $64, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest9
-rested10:
+	JNZ rest11
+rested12:
 	VZEROUPPER
 	RET
 
@@ -19160,8 +41933,10 @@ panel1:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -19308,9 +42083,19 @@ loop2:
 busy3:
 	DECQ CX
 	JNZ loop2
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last4
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop2
+last4:
 	TESTQ BP, BP
-	JZ rested5
-rest4:
+	JZ rested6
+rest5:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -19370,10 +42155,10 @@ rest4:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest4
-rested5:
+	JNZ rest5
+rested6:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole6
+	JEQ whole7
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $256, BX
@@ -19396,7 +42181,7 @@ rested5:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x41; BYTE $0x5e; BYTE $0xd4 // TDPBUSD T7, T4, T2
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x51; BYTE $0x5e; BYTE $0xdc // TDPBUSD T5, T4, T3
-whole6:
+whole7:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -19414,19 +42199,19 @@ whole6:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done8
+	JLT done10
 	CMPL amxTile_tail(DI), $0
-	JEQ next7
+	JEQ next8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next7:
+next8:
 	JMP panel1
-done8:
+done10:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested10
-rest9:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -19486,8 +42271,8 @@ rest9:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest9
-rested10:
+	JNZ rest11
+rested12:
 	VZEROUPPER
 	RET
 
@@ -19525,8 +42310,10 @@ panel1:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -19841,9 +42628,19 @@ loop2:
 busy3:
 	DECQ CX
 	JNZ loop2
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last4
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop2
+last4:
 	TESTQ BP, BP
-	JZ rested5
-rest4:
+	JZ rested6
+rest5:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -19987,10 +42784,10 @@ rest4:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest4
-rested5:
+	JNZ rest5
+rested6:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole6
+	JEQ whole7
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $256, BX
@@ -20013,7 +42810,7 @@ rested5:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x41; BYTE $0x5e; BYTE $0xd4 // TDPBUSD T7, T4, T2
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x51; BYTE $0x5e; BYTE $0xdc // TDPBUSD T5, T4, T3
-whole6:
+whole7:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -20031,19 +42828,19 @@ whole6:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done8
+	JLT done10
 	CMPL amxTile_tail(DI), $0
-	JEQ next7
+	JEQ next8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next7:
+next8:
 	JMP panel1
-done8:
+done10:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested10
-rest9:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -20187,8 +42984,8 @@ rest9:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest9
-rested10:
+	JNZ rest11
+rested12:
 	VZEROUPPER
 	RET
 
@@ -20222,8 +43019,10 @@ panel1:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -20546,9 +43345,19 @@ loop2:
 busy3:
 	DECQ CX
 	JNZ loop2
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last4
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop2
+last4:
 	TESTQ BP, BP
-	JZ rested5
-rest4:
+	JZ rested6
+rest5:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -20696,10 +43505,10 @@ rest4:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest4
-rested5:
+	JNZ rest5
+rested6:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole6
+	JEQ whole7
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $256, BX
@@ -20722,7 +43531,7 @@ rested5:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x41; BYTE $0x5e; BYTE $0xd4 // TDPBUSD T7, T4, T2
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x1c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R12)(R11*1), T5
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x51; BYTE $0x5e; BYTE $0xdc // TDPBUSD T5, T4, T3
-whole6:
+whole7:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -20740,19 +43549,19 @@ whole6:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done8
+	JLT done10
 	CMPL amxTile_tail(DI), $0
-	JEQ next7
+	JEQ next8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next7:
+next8:
 	JMP panel1
-done8:
+done10:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested10
-rest9:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -20900,8 +43709,8 @@ rest9:
 	ADDQ $256, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest9
-rested10:
+	JNZ rest11
+rested12:
 	VZEROUPPER
 	RET
 
@@ -20922,8 +43731,10 @@ panel1:
 	MOVQ amxTile_off(DI), BP
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -21043,9 +43854,19 @@ loop2:
 busy3:
 	DECQ CX
 	JNZ loop2
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last4
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop2
+last4:
 	TESTQ BP, BP
-	JZ rested5
-rest4:
+	JZ rested6
+rest5:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -21079,10 +43900,10 @@ rest4:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest4
-rested5:
+	JNZ rest5
+rested6:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole6
+	JEQ whole7
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -21097,7 +43918,7 @@ rested5:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x61; BYTE $0x5e; BYTE $0xc2 // TDPBUSD T3, T2, T0
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x59; BYTE $0x5e; BYTE $0xca // TDPBUSD T4, T2, T1
-whole6:
+whole7:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -21112,19 +43933,19 @@ whole6:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done8
+	JLT done10
 	CMPL amxTile_tail(DI), $0
-	JEQ next7
+	JEQ next8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next7:
+next8:
 	JMP panel1
-done8:
+done10:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested10
-rest9:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -21158,8 +43979,8 @@ rest9:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest9
-rested10:
+	JNZ rest11
+rested12:
 	VZEROUPPER
 	RET
 
@@ -21195,8 +44016,10 @@ panel1:
 	MOVQ amxTile_off(DI), BP
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -21442,9 +44265,19 @@ loop2:
 busy3:
 	DECQ CX
 	JNZ loop2
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last4
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop2
+last4:
 	TESTQ BP, BP
-	JZ rested5
-rest4:
+	JZ rested6
+rest5:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -21520,10 +44353,10 @@ rest4:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest4
-rested5:
+	JNZ rest5
+rested6:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole6
+	JEQ whole7
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -21538,7 +44371,7 @@ rested5:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x61; BYTE $0x5e; BYTE $0xc2 // TDPBUSD T3, T2, T0
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x59; BYTE $0x5e; BYTE $0xca // TDPBUSD T4, T2, T1
-whole6:
+whole7:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -21553,19 +44386,19 @@ whole6:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done8
+	JLT done10
 	CMPL amxTile_tail(DI), $0
-	JEQ next7
+	JEQ next8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next7:
+next8:
 	JMP panel1
-done8:
+done10:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested10
-rest9:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -21641,8 +44474,8 @@ rest9:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest9
-rested10:
+	JNZ rest11
+rested12:
 	VZEROUPPER
 	RET
 
@@ -21674,8 +44507,10 @@ panel1:
 	MOVQ amxTile_off(DI), BP
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $128, R11
@@ -21927,9 +44762,19 @@ loop2:
 busy3:
 	DECQ CX
 	JNZ loop2
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last4
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop2
+last4:
 	TESTQ BP, BP
-	JZ rested5
-rest4:
+	JZ rested6
+rest5:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -22007,10 +44852,10 @@ rest4:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest4
-rested5:
+	JNZ rest5
+rested6:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole6
+	JEQ whole7
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -22025,7 +44870,7 @@ rested5:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x61; BYTE $0x5e; BYTE $0xc2 // TDPBUSD T3, T2, T0
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R11*1), T4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x59; BYTE $0x5e; BYTE $0xca // TDPBUSD T4, T2, T1
-whole6:
+whole7:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -22040,19 +44885,19 @@ whole6:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done8
+	JLT done10
 	CMPL amxTile_tail(DI), $0
-	JEQ next7
+	JEQ next8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next7:
+next8:
 	JMP panel1
-done8:
+done10:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested10
-rest9:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -22130,8 +44975,8 @@ rest9:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest9
-rested10:
+	JNZ rest11
+rested12:
 	VZEROUPPER
 	RET
 
@@ -22151,8 +44996,10 @@ panel1:
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ amxTile_off(DI), BP
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ $64, R11
@@ -22231,9 +45078,19 @@ loop2:
 busy3:
 	DECQ CX
 	JNZ loop2
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last4
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop2
+last4:
 	TESTQ BP, BP
-	JZ rested5
-rest4:
+	JZ rested6
+rest5:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -22254,10 +45111,10 @@ rest4:
 	ADDQ $64, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest4
-rested5:
+	JNZ rest5
+rested6:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole6
+	JEQ whole7
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $64, BX
@@ -22268,7 +45125,7 @@ rested5:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R8)(R9*1), T1
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x1e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R11*1), T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x69; BYTE $0x5e; BYTE $0xc1 // TDPBUSD T2, T1, T0
-whole6:
+whole7:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -22282,19 +45139,19 @@ whole6:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $1, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $1
-	JLT done8
+	JLT done10
 	CMPL amxTile_tail(DI), $0
-	JEQ next7
+	JEQ next8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next7:
+next8:
 	JMP panel1
-done8:
+done10:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested10
-rest9:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -22315,8 +45172,8 @@ rest9:
 	ADDQ $64, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest9
-rested10:
+	JNZ rest11
+rested12:
 	VZEROUPPER
 	RET
 
@@ -22339,11 +45196,11 @@ panel1:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ R9, R10
-	SHLQ $4, R10
-	ADDQ R8, R10
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -22470,9 +45327,20 @@ loop2:
 busy3:
 	DECQ CX
 	JNZ loop2
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last4
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop2
+last4:
 	TESTQ BP, BP
-	JZ rested5
-rest4:
+	JZ rested6
+rest5:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -22506,10 +45374,10 @@ rest4:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest4
-rested5:
+	JNZ rest5
+rested6:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole6
+	JEQ whole7
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -22531,7 +45399,7 @@ rested5:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T7
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x41; BYTE $0x5e; BYTE $0xcc // TDPBUSD T7, T4, T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x41; BYTE $0x5e; BYTE $0xdd // TDPBUSD T7, T5, T3
-whole6:
+whole7:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -22549,19 +45417,19 @@ whole6:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done8
+	JLT done10
 	CMPL amxTile_tail(DI), $0
-	JEQ next7
+	JEQ next8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next7:
+next8:
 	JMP panel1
-done8:
+done10:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested10
-rest9:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -22595,8 +45463,8 @@ rest9:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest9
-rested10:
+	JNZ rest11
+rested12:
 	VZEROUPPER
 	RET
 
@@ -22634,11 +45502,11 @@ panel1:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ R9, R10
-	SHLQ $4, R10
-	ADDQ R8, R10
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -22891,9 +45759,20 @@ loop2:
 busy3:
 	DECQ CX
 	JNZ loop2
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last4
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop2
+last4:
 	TESTQ BP, BP
-	JZ rested5
-rest4:
+	JZ rested6
+rest5:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -22969,10 +45848,10 @@ rest4:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest4
-rested5:
+	JNZ rest5
+rested6:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole6
+	JEQ whole7
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -22994,7 +45873,7 @@ rested5:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T7
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x41; BYTE $0x5e; BYTE $0xcc // TDPBUSD T7, T4, T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x41; BYTE $0x5e; BYTE $0xdd // TDPBUSD T7, T5, T3
-whole6:
+whole7:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -23012,19 +45891,19 @@ whole6:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done8
+	JLT done10
 	CMPL amxTile_tail(DI), $0
-	JEQ next7
+	JEQ next8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next7:
+next8:
 	JMP panel1
-done8:
+done10:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested10
-rest9:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -23100,8 +45979,8 @@ rest9:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest9
-rested10:
+	JNZ rest11
+rested12:
 	VZEROUPPER
 	RET
 
@@ -23135,11 +46014,11 @@ panel1:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO T2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO T3
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
-	MOVQ R9, R10
-	SHLQ $4, R10
-	ADDQ R8, R10
+	MOVQ amxTile_a+8(BX), R10
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -23398,9 +46277,20 @@ loop2:
 busy3:
 	DECQ CX
 	JNZ loop2
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last4
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	ADDQ BX, R10
+	MOVQ amxTile_k(DI), CX
+	JMP loop2
+last4:
 	TESTQ BP, BP
-	JZ rested5
-rest4:
+	JZ rested6
+rest5:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -23478,10 +46368,10 @@ rest4:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest4
-rested5:
+	JNZ rest5
+rested6:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole6
+	JEQ whole7
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -23503,7 +46393,7 @@ rested5:
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T7
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x41; BYTE $0x5e; BYTE $0xcc // TDPBUSD T7, T4, T1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x41; BYTE $0x5e; BYTE $0xdd // TDPBUSD T7, T5, T3
-whole6:
+whole7:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -23521,19 +46411,19 @@ whole6:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done8
+	JLT done10
 	CMPL amxTile_tail(DI), $0
-	JEQ next7
+	JEQ next8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next7:
+next8:
 	JMP panel1
-done8:
+done10:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested10
-rest9:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -23611,8 +46501,8 @@ rest9:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest9
-rested10:
+	JNZ rest11
+rested12:
 	VZEROUPPER
 	RET
 
@@ -23633,8 +46523,10 @@ panel1:
 	MOVQ amxTile_off(DI), BP
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -23757,9 +46649,19 @@ loop2:
 busy3:
 	DECQ CX
 	JNZ loop2
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last4
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop2
+last4:
 	TESTQ BP, BP
-	JZ rested5
-rest4:
+	JZ rested6
+rest5:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -23793,10 +46695,10 @@ rest4:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest4
-rested5:
+	JNZ rest5
+rested6:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole6
+	JEQ whole7
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -23811,7 +46713,7 @@ rested5:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x61; BYTE $0x5e; BYTE $0xc2 // TDPBUSD T3, T2, T0
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x59; BYTE $0x5e; BYTE $0xca // TDPBUSD T4, T2, T1
-whole6:
+whole7:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -23827,19 +46729,19 @@ whole6:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done8
+	JLT done10
 	CMPL amxTile_tail(DI), $0
-	JEQ next7
+	JEQ next8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next7:
+next8:
 	JMP panel1
-done8:
+done10:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested10
-rest9:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -23873,8 +46775,8 @@ rest9:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest9
-rested10:
+	JNZ rest11
+rested12:
 	VZEROUPPER
 	RET
 
@@ -23910,8 +46812,10 @@ panel1:
 	MOVQ amxTile_off(DI), BP
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -24160,9 +47064,19 @@ loop2:
 busy3:
 	DECQ CX
 	JNZ loop2
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last4
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop2
+last4:
 	TESTQ BP, BP
-	JZ rested5
-rest4:
+	JZ rested6
+rest5:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -24238,10 +47152,10 @@ rest4:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest4
-rested5:
+	JNZ rest5
+rested6:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole6
+	JEQ whole7
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -24256,7 +47170,7 @@ rested5:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x61; BYTE $0x5e; BYTE $0xc2 // TDPBUSD T3, T2, T0
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x59; BYTE $0x5e; BYTE $0xca // TDPBUSD T4, T2, T1
-whole6:
+whole7:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -24272,19 +47186,19 @@ whole6:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done8
+	JLT done10
 	CMPL amxTile_tail(DI), $0
-	JEQ next7
+	JEQ next8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next7:
+next8:
 	JMP panel1
-done8:
+done10:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested10
-rest9:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -24360,8 +47274,8 @@ rest9:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest9
-rested10:
+	JNZ rest11
+rested12:
 	VZEROUPPER
 	RET
 
@@ -24393,8 +47307,10 @@ panel1:
 	MOVQ amxTile_off(DI), BP
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO T0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO T1
-	MOVQ amxTile_a(DI), R8
+	MOVQ DI, BX
+	MOVQ amxTile_a(BX), R8
 	MOVQ amxTile_as(DI), R9
+	MOVQ $0, amxTile_span(DI)
 	MOVQ amxTile_b(DI), SI
 	ADDQ amxTile_boff(DI), SI
 	MOVQ SI, R12
@@ -24649,9 +47565,19 @@ loop2:
 busy3:
 	DECQ CX
 	JNZ loop2
+	MOVQ amxTile_span(DI), BX
+	CMPQ BX, amxTile_spans(DI)
+	JEQ last4
+	INCQ amxTile_span(DI)
+	MOVQ amxTile_jumps(DI), R15
+	MOVQ (R15)(BX*8), BX
+	ADDQ BX, R8
+	MOVQ amxTile_k(DI), CX
+	JMP loop2
+last4:
 	TESTQ BP, BP
-	JZ rested5
-rest4:
+	JZ rested6
+rest5:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -24729,10 +47655,10 @@ rest4:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest4
-rested5:
+	JNZ rest5
+rested6:
 	CMPL amxTile_tail(DI), $0
-	JEQ whole6
+	JEQ whole7
 	MOVQ amxTile_slot(DI), AX
 	LEAQ amxTile_scratch(DI)(AX*1), AX
 	MOVQ $128, BX
@@ -24747,7 +47673,7 @@ rested5:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x61; BYTE $0x5e; BYTE $0xc2 // TDPBUSD T3, T2, T0
 	BYTE $0xc4; BYTE $0x82; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x1c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(R12)(R11*1), T4
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x59; BYTE $0x5e; BYTE $0xca // TDPBUSD T4, T2, T1
-whole6:
+whole7:
 	MOVQ amxTile_slot(DI), AX
 	XORQ $4096, amxTile_slot(DI)
 	LEAQ amxTile_scratch(DI)(AX*1), AX
@@ -24763,19 +47689,19 @@ whole6:
 	ADDQ BX, amxTile_boff(DI)
 	SUBQ $2, amxTile_n(DI)
 	CMPQ amxTile_n(DI), $2
-	JLT done8
+	JLT done10
 	CMPL amxTile_tail(DI), $0
-	JEQ next7
+	JEQ next8
 	LEAQ amxTile_cfg(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x80; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG 0(AX)
-next7:
+next8:
 	JMP panel1
-done8:
+done10:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	XORQ DX, DX
 	TESTQ BP, BP
-	JZ rested10
-rest9:
+	JZ rested12
+rest11:
 	MOVQ amxTile_c(DI)(DX*8), BX
 	MOVQ amxTile_bias(DI), R15
 	TESTL $1, amxTile_flags(DI)
@@ -24853,7 +47779,7 @@ rest9:
 	ADDQ $128, AX
 	INCQ DX
 	DECQ BP
-	JNZ rest9
-rested10:
+	JNZ rest11
+rested12:
 	VZEROUPPER
 	RET

@@ -26,12 +26,52 @@ func (t *amxTile) call(k amxKernel) {
 		bf16T2x2p1siluH(t)
 	case amx2x2p1 | amxSilu | amxHalf | amxGated:
 		bf16T2x2p1siluHG(t)
+	case amx2x2p1 | amxPiped:
+		bf16T2x2p1W(t)
+	case amx2x2p1 | amxRelu6 | amxPiped:
+		bf16T2x2p1relu6W(t)
+	case amx2x2p1 | amxSilu | amxPiped:
+		bf16T2x2p1siluW(t)
+	case amx2x2p1 | amxHardSwish | amxPiped:
+		bf16T2x2p1hardswishW(t)
+	case amx2x2p1 | amxPiped | amxResidual:
+		bf16T2x2p1WR(t)
+	case amx2x2p1 | amxHalf | amxPiped:
+		bf16T2x2p1HW(t)
+	case amx2x2p1 | amxRelu6 | amxHalf | amxPiped:
+		bf16T2x2p1relu6HW(t)
+	case amx2x2p1 | amxSilu | amxHalf | amxPiped:
+		bf16T2x2p1siluHW(t)
+	case amx2x2p1 | amxHardSwish | amxHalf | amxPiped:
+		bf16T2x2p1hardswishHW(t)
+	case amx2x2p1 | amxHalf | amxPiped | amxResidual:
+		bf16T2x2p1HWR(t)
 	case amx2x1p1:
 		bf16T2x1p1(t)
 	case amx2x1p1 | amxHalf:
 		bf16T2x1p1H(t)
 	case amx2x1p1 | amxHalf | amxGated:
 		bf16T2x1p1HG(t)
+	case amx2x1p1 | amxPiped:
+		bf16T2x1p1W(t)
+	case amx2x1p1 | amxRelu6 | amxPiped:
+		bf16T2x1p1relu6W(t)
+	case amx2x1p1 | amxSilu | amxPiped:
+		bf16T2x1p1siluW(t)
+	case amx2x1p1 | amxHardSwish | amxPiped:
+		bf16T2x1p1hardswishW(t)
+	case amx2x1p1 | amxPiped | amxResidual:
+		bf16T2x1p1WR(t)
+	case amx2x1p1 | amxHalf | amxPiped:
+		bf16T2x1p1HW(t)
+	case amx2x1p1 | amxRelu6 | amxHalf | amxPiped:
+		bf16T2x1p1relu6HW(t)
+	case amx2x1p1 | amxSilu | amxHalf | amxPiped:
+		bf16T2x1p1siluHW(t)
+	case amx2x1p1 | amxHardSwish | amxHalf | amxPiped:
+		bf16T2x1p1hardswishHW(t)
+	case amx2x1p1 | amxHalf | amxPiped | amxResidual:
+		bf16T2x1p1HWR(t)
 	case amx1x2p2:
 		bf16T1x2p2(t)
 	case amx1x2p2 | amxHalf:
@@ -50,6 +90,26 @@ func (t *amxTile) call(k amxKernel) {
 		bf16T1x2p2siluH(t)
 	case amx1x2p2 | amxSilu | amxHalf | amxGated:
 		bf16T1x2p2siluHG(t)
+	case amx1x2p2 | amxPiped:
+		bf16T1x2p2W(t)
+	case amx1x2p2 | amxRelu6 | amxPiped:
+		bf16T1x2p2relu6W(t)
+	case amx1x2p2 | amxSilu | amxPiped:
+		bf16T1x2p2siluW(t)
+	case amx1x2p2 | amxHardSwish | amxPiped:
+		bf16T1x2p2hardswishW(t)
+	case amx1x2p2 | amxPiped | amxResidual:
+		bf16T1x2p2WR(t)
+	case amx1x2p2 | amxHalf | amxPiped:
+		bf16T1x2p2HW(t)
+	case amx1x2p2 | amxRelu6 | amxHalf | amxPiped:
+		bf16T1x2p2relu6HW(t)
+	case amx1x2p2 | amxSilu | amxHalf | amxPiped:
+		bf16T1x2p2siluHW(t)
+	case amx1x2p2 | amxHardSwish | amxHalf | amxPiped:
+		bf16T1x2p2hardswishHW(t)
+	case amx1x2p2 | amxHalf | amxPiped | amxResidual:
+		bf16T1x2p2HWR(t)
 	case amx1x2p1:
 		bf16T1x2p1(t)
 	case amx1x2p1 | amxHalf:
@@ -68,12 +128,52 @@ func (t *amxTile) call(k amxKernel) {
 		bf16T1x2p1siluH(t)
 	case amx1x2p1 | amxSilu | amxHalf | amxGated:
 		bf16T1x2p1siluHG(t)
+	case amx1x2p1 | amxPiped:
+		bf16T1x2p1W(t)
+	case amx1x2p1 | amxRelu6 | amxPiped:
+		bf16T1x2p1relu6W(t)
+	case amx1x2p1 | amxSilu | amxPiped:
+		bf16T1x2p1siluW(t)
+	case amx1x2p1 | amxHardSwish | amxPiped:
+		bf16T1x2p1hardswishW(t)
+	case amx1x2p1 | amxPiped | amxResidual:
+		bf16T1x2p1WR(t)
+	case amx1x2p1 | amxHalf | amxPiped:
+		bf16T1x2p1HW(t)
+	case amx1x2p1 | amxRelu6 | amxHalf | amxPiped:
+		bf16T1x2p1relu6HW(t)
+	case amx1x2p1 | amxSilu | amxHalf | amxPiped:
+		bf16T1x2p1siluHW(t)
+	case amx1x2p1 | amxHardSwish | amxHalf | amxPiped:
+		bf16T1x2p1hardswishHW(t)
+	case amx1x2p1 | amxHalf | amxPiped | amxResidual:
+		bf16T1x2p1HWR(t)
 	case amx1x1p1:
 		bf16T1x1p1(t)
 	case amx1x1p1 | amxHalf:
 		bf16T1x1p1H(t)
 	case amx1x1p1 | amxHalf | amxGated:
 		bf16T1x1p1HG(t)
+	case amx1x1p1 | amxPiped:
+		bf16T1x1p1W(t)
+	case amx1x1p1 | amxRelu6 | amxPiped:
+		bf16T1x1p1relu6W(t)
+	case amx1x1p1 | amxSilu | amxPiped:
+		bf16T1x1p1siluW(t)
+	case amx1x1p1 | amxHardSwish | amxPiped:
+		bf16T1x1p1hardswishW(t)
+	case amx1x1p1 | amxPiped | amxResidual:
+		bf16T1x1p1WR(t)
+	case amx1x1p1 | amxHalf | amxPiped:
+		bf16T1x1p1HW(t)
+	case amx1x1p1 | amxRelu6 | amxHalf | amxPiped:
+		bf16T1x1p1relu6HW(t)
+	case amx1x1p1 | amxSilu | amxHalf | amxPiped:
+		bf16T1x1p1siluHW(t)
+	case amx1x1p1 | amxHardSwish | amxHalf | amxPiped:
+		bf16T1x1p1hardswishHW(t)
+	case amx1x1p1 | amxHalf | amxPiped | amxResidual:
+		bf16T1x1p1HWR(t)
 	case amx2x1p2:
 		bf16T2x1p2(t)
 	case amx2x1p2 | amxHalf:
@@ -92,6 +192,26 @@ func (t *amxTile) call(k amxKernel) {
 		bf16T2x1p2siluH(t)
 	case amx2x1p2 | amxSilu | amxHalf | amxGated:
 		bf16T2x1p2siluHG(t)
+	case amx2x1p2 | amxPiped:
+		bf16T2x1p2W(t)
+	case amx2x1p2 | amxRelu6 | amxPiped:
+		bf16T2x1p2relu6W(t)
+	case amx2x1p2 | amxSilu | amxPiped:
+		bf16T2x1p2siluW(t)
+	case amx2x1p2 | amxHardSwish | amxPiped:
+		bf16T2x1p2hardswishW(t)
+	case amx2x1p2 | amxPiped | amxResidual:
+		bf16T2x1p2WR(t)
+	case amx2x1p2 | amxHalf | amxPiped:
+		bf16T2x1p2HW(t)
+	case amx2x1p2 | amxRelu6 | amxHalf | amxPiped:
+		bf16T2x1p2relu6HW(t)
+	case amx2x1p2 | amxSilu | amxHalf | amxPiped:
+		bf16T2x1p2siluHW(t)
+	case amx2x1p2 | amxHardSwish | amxHalf | amxPiped:
+		bf16T2x1p2hardswishHW(t)
+	case amx2x1p2 | amxHalf | amxPiped | amxResidual:
+		bf16T2x1p2HWR(t)
 	case amx1x1p2:
 		bf16T1x1p2(t)
 	case amx1x1p2 | amxHalf:
@@ -110,6 +230,26 @@ func (t *amxTile) call(k amxKernel) {
 		bf16T1x1p2siluH(t)
 	case amx1x1p2 | amxSilu | amxHalf | amxGated:
 		bf16T1x1p2siluHG(t)
+	case amx1x1p2 | amxPiped:
+		bf16T1x1p2W(t)
+	case amx1x1p2 | amxRelu6 | amxPiped:
+		bf16T1x1p2relu6W(t)
+	case amx1x1p2 | amxSilu | amxPiped:
+		bf16T1x1p2siluW(t)
+	case amx1x1p2 | amxHardSwish | amxPiped:
+		bf16T1x1p2hardswishW(t)
+	case amx1x1p2 | amxPiped | amxResidual:
+		bf16T1x1p2WR(t)
+	case amx1x1p2 | amxHalf | amxPiped:
+		bf16T1x1p2HW(t)
+	case amx1x1p2 | amxRelu6 | amxHalf | amxPiped:
+		bf16T1x1p2relu6HW(t)
+	case amx1x1p2 | amxSilu | amxHalf | amxPiped:
+		bf16T1x1p2siluHW(t)
+	case amx1x1p2 | amxHardSwish | amxHalf | amxPiped:
+		bf16T1x1p2hardswishHW(t)
+	case amx1x1p2 | amxHalf | amxPiped | amxResidual:
+		bf16T1x1p2HWR(t)
 	case amx2x2p1 | amxInt8:
 		i8T2x2p1(t)
 	case amx2x2p1 | amxInt8 | amxGelu:
@@ -177,6 +317,36 @@ func bf16T2x2p1siluH(t *amxTile)
 func bf16T2x2p1siluHG(t *amxTile)
 
 //go:noescape
+func bf16T2x2p1W(t *amxTile)
+
+//go:noescape
+func bf16T2x2p1relu6W(t *amxTile)
+
+//go:noescape
+func bf16T2x2p1siluW(t *amxTile)
+
+//go:noescape
+func bf16T2x2p1hardswishW(t *amxTile)
+
+//go:noescape
+func bf16T2x2p1WR(t *amxTile)
+
+//go:noescape
+func bf16T2x2p1HW(t *amxTile)
+
+//go:noescape
+func bf16T2x2p1relu6HW(t *amxTile)
+
+//go:noescape
+func bf16T2x2p1siluHW(t *amxTile)
+
+//go:noescape
+func bf16T2x2p1hardswishHW(t *amxTile)
+
+//go:noescape
+func bf16T2x2p1HWR(t *amxTile)
+
+//go:noescape
 func bf16T2x1p1(t *amxTile)
 
 //go:noescape
@@ -184,6 +354,36 @@ func bf16T2x1p1H(t *amxTile)
 
 //go:noescape
 func bf16T2x1p1HG(t *amxTile)
+
+//go:noescape
+func bf16T2x1p1W(t *amxTile)
+
+//go:noescape
+func bf16T2x1p1relu6W(t *amxTile)
+
+//go:noescape
+func bf16T2x1p1siluW(t *amxTile)
+
+//go:noescape
+func bf16T2x1p1hardswishW(t *amxTile)
+
+//go:noescape
+func bf16T2x1p1WR(t *amxTile)
+
+//go:noescape
+func bf16T2x1p1HW(t *amxTile)
+
+//go:noescape
+func bf16T2x1p1relu6HW(t *amxTile)
+
+//go:noescape
+func bf16T2x1p1siluHW(t *amxTile)
+
+//go:noescape
+func bf16T2x1p1hardswishHW(t *amxTile)
+
+//go:noescape
+func bf16T2x1p1HWR(t *amxTile)
 
 //go:noescape
 func bf16T1x2p2(t *amxTile)
@@ -213,6 +413,36 @@ func bf16T1x2p2siluH(t *amxTile)
 func bf16T1x2p2siluHG(t *amxTile)
 
 //go:noescape
+func bf16T1x2p2W(t *amxTile)
+
+//go:noescape
+func bf16T1x2p2relu6W(t *amxTile)
+
+//go:noescape
+func bf16T1x2p2siluW(t *amxTile)
+
+//go:noescape
+func bf16T1x2p2hardswishW(t *amxTile)
+
+//go:noescape
+func bf16T1x2p2WR(t *amxTile)
+
+//go:noescape
+func bf16T1x2p2HW(t *amxTile)
+
+//go:noescape
+func bf16T1x2p2relu6HW(t *amxTile)
+
+//go:noescape
+func bf16T1x2p2siluHW(t *amxTile)
+
+//go:noescape
+func bf16T1x2p2hardswishHW(t *amxTile)
+
+//go:noescape
+func bf16T1x2p2HWR(t *amxTile)
+
+//go:noescape
 func bf16T1x2p1(t *amxTile)
 
 //go:noescape
@@ -240,6 +470,36 @@ func bf16T1x2p1siluH(t *amxTile)
 func bf16T1x2p1siluHG(t *amxTile)
 
 //go:noescape
+func bf16T1x2p1W(t *amxTile)
+
+//go:noescape
+func bf16T1x2p1relu6W(t *amxTile)
+
+//go:noescape
+func bf16T1x2p1siluW(t *amxTile)
+
+//go:noescape
+func bf16T1x2p1hardswishW(t *amxTile)
+
+//go:noescape
+func bf16T1x2p1WR(t *amxTile)
+
+//go:noescape
+func bf16T1x2p1HW(t *amxTile)
+
+//go:noescape
+func bf16T1x2p1relu6HW(t *amxTile)
+
+//go:noescape
+func bf16T1x2p1siluHW(t *amxTile)
+
+//go:noescape
+func bf16T1x2p1hardswishHW(t *amxTile)
+
+//go:noescape
+func bf16T1x2p1HWR(t *amxTile)
+
+//go:noescape
 func bf16T1x1p1(t *amxTile)
 
 //go:noescape
@@ -247,6 +507,36 @@ func bf16T1x1p1H(t *amxTile)
 
 //go:noescape
 func bf16T1x1p1HG(t *amxTile)
+
+//go:noescape
+func bf16T1x1p1W(t *amxTile)
+
+//go:noescape
+func bf16T1x1p1relu6W(t *amxTile)
+
+//go:noescape
+func bf16T1x1p1siluW(t *amxTile)
+
+//go:noescape
+func bf16T1x1p1hardswishW(t *amxTile)
+
+//go:noescape
+func bf16T1x1p1WR(t *amxTile)
+
+//go:noescape
+func bf16T1x1p1HW(t *amxTile)
+
+//go:noescape
+func bf16T1x1p1relu6HW(t *amxTile)
+
+//go:noescape
+func bf16T1x1p1siluHW(t *amxTile)
+
+//go:noescape
+func bf16T1x1p1hardswishHW(t *amxTile)
+
+//go:noescape
+func bf16T1x1p1HWR(t *amxTile)
 
 //go:noescape
 func bf16T2x1p2(t *amxTile)
@@ -276,6 +566,36 @@ func bf16T2x1p2siluH(t *amxTile)
 func bf16T2x1p2siluHG(t *amxTile)
 
 //go:noescape
+func bf16T2x1p2W(t *amxTile)
+
+//go:noescape
+func bf16T2x1p2relu6W(t *amxTile)
+
+//go:noescape
+func bf16T2x1p2siluW(t *amxTile)
+
+//go:noescape
+func bf16T2x1p2hardswishW(t *amxTile)
+
+//go:noescape
+func bf16T2x1p2WR(t *amxTile)
+
+//go:noescape
+func bf16T2x1p2HW(t *amxTile)
+
+//go:noescape
+func bf16T2x1p2relu6HW(t *amxTile)
+
+//go:noescape
+func bf16T2x1p2siluHW(t *amxTile)
+
+//go:noescape
+func bf16T2x1p2hardswishHW(t *amxTile)
+
+//go:noescape
+func bf16T2x1p2HWR(t *amxTile)
+
+//go:noescape
 func bf16T1x1p2(t *amxTile)
 
 //go:noescape
@@ -301,6 +621,36 @@ func bf16T1x1p2siluH(t *amxTile)
 
 //go:noescape
 func bf16T1x1p2siluHG(t *amxTile)
+
+//go:noescape
+func bf16T1x1p2W(t *amxTile)
+
+//go:noescape
+func bf16T1x1p2relu6W(t *amxTile)
+
+//go:noescape
+func bf16T1x1p2siluW(t *amxTile)
+
+//go:noescape
+func bf16T1x1p2hardswishW(t *amxTile)
+
+//go:noescape
+func bf16T1x1p2WR(t *amxTile)
+
+//go:noescape
+func bf16T1x1p2HW(t *amxTile)
+
+//go:noescape
+func bf16T1x1p2relu6HW(t *amxTile)
+
+//go:noescape
+func bf16T1x1p2siluHW(t *amxTile)
+
+//go:noescape
+func bf16T1x1p2hardswishHW(t *amxTile)
+
+//go:noescape
+func bf16T1x1p2HWR(t *amxTile)
 
 //go:noescape
 func i8T2x2p1(t *amxTile)

@@ -1,6 +1,10 @@
 package gemm
 
-import "github.com/seed-c851cfd2/moec/codegen/plan/layout"
+import (
+	"math"
+
+	"github.com/seed-c851cfd2/moec/codegen/plan/layout"
+)
 
 // Native reports whether products at precision p have instructions of their own, to
 // which rows of activations are converted. Otherwise p is only a way to store weights.
@@ -32,6 +36,14 @@ func (k *Kernels) roundBF16(dst []uint32, dstStride int, x []float32, xStride, r
 			}
 			dst[r*dstStride+i] = w
 		}
+	}
+}
+
+// WidenBF16 sets dst to the f32 of bf16 elements.
+func (k *Kernels) WidenBF16(dst []float32, x []uint16) {
+	x = x[:len(dst)]
+	for i := k.widenVector(dst, x); i < len(dst); i++ {
+		dst[i] = math.Float32frombits(uint32(x[i]) << 16)
 	}
 }
 

@@ -18,14 +18,23 @@ type Block struct {
 	N0, N1 int // columns; N0 a multiple of layout.NR, N1 too or B.N
 	K0, K1 int // range of k; K0 a multiple of 32, so that cuts fall between tiles; all of k for int8
 
-	C    Rows // column N0 of B goes to element 0 of each row
-	Bias []float32
-	Add  bool // start from C instead of from the bias
+	C Rows // column N0 of B goes to element 0 of each row; rows of a negative Index go to Spare
+	// Spare takes rows that nobody wants, N1-N0 elements.
+	Spare []float32
+	Bias  []float32
+	Add   bool // start from C instead of from the bias
+
+	// Residual, if it has data, is added to the sums before Act: column N0 at element 0 of
+	// each row, which has the number that C's row has; or HalfResidual, the same in bf16 rows
+	// as Windows takes them. Not with Gates.
+	Residual     Rows
+	HalfResidual Operand
 
 	Act   act.Kind  // of the sums
 	Gates []float32 // multiply each row's activations; nil for ones
 	// Into, if it holds bf16 rows, takes the results as an operand, column N0 at IntoCol,
-	// which must be even. C then has room for them, at one stride, and no promised contents.
+	// which must be even; rows are numbered as those of C, which then has room for them, and no
+	// promised contents.
 	Into    Operand
 	IntoCol int
 
@@ -62,6 +71,10 @@ func (k *Kernels) Run(b *Block) {
 		k.runAMX(b)
 		return
 	}
+	if b.A.spans != nil {
+		k.runSpans(b)
+		return
+	}
 	per := p.PerStep()
 	s0, s1 := b.K0/per, (b.K1+per-1)/per
 	cut := s1 - s0
@@ -92,27 +105,81 @@ func (k *Kernels) Run(b *Block) {
 	}
 }
 
+// runSpans is Run where rows of A are made of stretches, one after the other.
+func (k *Kernels) runSpans(b *Block) {
+	c := *b
+	c.Act, c.Residual, c.HalfResidual, c.Into = act.Identity, Rows{}, Operand{}, Operand{}
+	last := len(b.A.spans) - 1
+	for i, at := range b.A.spans {
+		c.A.spans, c.A.data = nil, b.A.data[at:]
+		c.K0, c.K1 = i*b.A.run, min(b.K1, (i+1)*b.A.run)
+		c.Add = b.Add || i > 0
+		c.Next, c.NextK = b.B, c.K1
+		if i == last {
+			c.Next, c.NextK, c.Act = b.Next, b.NextK, b.Act
+			c.Residual, c.HalfResidual, c.Into = b.Residual, b.HalfResidual, b.Into
+		}
+		k.Run(&c)
+	}
+}
+
+// bounded is the activation that the kernels apply: Relu, unless a residual comes first.
+func (b *Block) bounded() bool { return b.Act == act.Relu && !b.adds() }
+
+// adds reports whether there is a residual.
+func (b *Block) adds() bool { return b.Residual.Data != nil || b.HalfResidual.data != nil }
+
 // finish does to rows rows from row on, columns n0 to n1, what the kernels have not done:
 // all but the bound of Relu. It finds them in L2.
 func (k *Kernels) finish(b *Block, row, rows, n0, n1 int) {
 	kind := b.Act
-	if kind == act.Relu {
+	if b.bounded() {
 		kind = act.Identity
 	}
 	c0, c1 := n0-b.N0, n1-b.N0
 	switch {
+	case b.adds():
+		for i := row; i < row+rows; i++ {
+			if at := b.C.At(i); at >= 0 {
+				k.act.Add(b.C.Data[at+c0:at+c1], k.residual(b, i, c0, c1))
+				k.act.Apply(kind, b.C.Data[at+c0:at+c1], 1)
+			}
+		}
 	case kind == act.Identity && b.Gates == nil:
 	case b.Gates == nil && b.C.Index == nil && b.C.Stride == c1-c0:
 		k.act.Apply(kind, b.C.Data[row*b.C.Stride:(row+rows)*b.C.Stride], 1)
 	default:
 		for i := row; i < row+rows; i++ {
-			at := b.C.At(i)
-			k.act.Apply(kind, b.C.Data[at+c0:at+c1], b.gate(i))
+			if at := b.C.At(i); at >= 0 {
+				k.act.Apply(kind, b.C.Data[at+c0:at+c1], b.gate(i))
+			}
 		}
 	}
-	if b.Into.data != nil {
+	switch {
+	case b.Into.data == nil:
+	case b.C.Index != nil:
+		for i := row; i < row+rows; i++ {
+			if to := int(b.C.Index[i]); to >= 0 {
+				k.roundBF16(b.Into.data[to*b.Into.words+(b.IntoCol+c0)/2:], 0, b.C.Data[b.C.At(i)+c0:], 0, 1, c1-c0)
+			}
+		}
+	default:
 		k.roundBF16(b.Into.data[row*b.Into.words+(b.IntoCol+c0)/2:], b.Into.words, b.C.Data[row*b.C.Stride+c0:], b.C.Stride, rows, c1-c0)
 	}
+}
+
+// residual is columns c0 to c1 of row i of the residual.
+func (k *Kernels) residual(b *Block, i, c0, c1 int) []float32 {
+	if h := b.HalfResidual; h.data != nil {
+		if b.C.Index != nil {
+			i = int(b.C.Index[i])
+		}
+		row := unsafe.Slice((*uint16)(unsafe.Pointer(&h.data[i*h.words : i*h.words+(c1+1)/2][0])), c1)
+		k.WidenBF16(b.Spare[:c1-c0], row[c0:])
+		return b.Spare[:c1-c0]
+	}
+	at := b.Residual.At(i)
+	return b.Residual.Data[at+c0 : at+c1]
 }
 
 // gate is what row i is multiplied by after the activation.
@@ -131,7 +198,7 @@ func (k *Kernels) chunk(b *Block, n0, n1, a0, s0, s1, last int, next uintptr) {
 	p := b.B.Precision
 	first := a0 == 0
 	t.lo = float32(math.Inf(-1))
-	if b.Act == act.Relu && s1 == last {
+	if b.bounded() && s1 == last {
 		t.lo, t.flags = 0, bounded
 	}
 	if !first || b.Add {
@@ -219,11 +286,18 @@ func address(m *layout.Matrix, n, s int) uintptr {
 	return uintptr(wordAt(m, min(4*(n*steps+s*layout.NR), m.Precision.Bytes(m.K, m.N)-4), 1))
 }
 
+// row is row i of C, or where it goes instead.
+func (b *Block) row(i int) []float32 {
+	if at := b.C.At(i); at >= 0 {
+		return b.C.Data[at:]
+	}
+	return b.Spare
+}
+
 // rows points t at rows of A from step a0 on and at columns c0 to c1 of C.
 func (b *Block) rows(t *tile, row, n, c0, c1, a0, elems int) {
 	for i := range n {
-		c := b.C.At(row + i)
-		t.c[i] = unsafe.Pointer(&b.C.Data[c+c0 : c+c1][0])
+		t.c[i] = unsafe.Pointer(&b.row(row + i)[c0:c1][0])
 	}
 	switch {
 	case t.k == 0:

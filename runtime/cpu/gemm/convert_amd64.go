@@ -12,6 +12,19 @@ func quantizeZ(dst *uint32, x *float32, n int, inv float32, zp int32)
 func bf16RowsZ(dst *uint32, dstStride int, x *float32, xStride, rows, n int)
 
 //go:noescape
+func widenY(dst *float32, x *uint16, n int)
+
+// widenVector widens a multiple of 32 elements and returns how many.
+func (k *Kernels) widenVector(dst []float32, x []uint16) int {
+	n := len(dst) &^ 31
+	if n == 0 || !k.feat.AVX2 {
+		return 0
+	}
+	widenY(&dst[0], &x[0], n)
+	return n
+}
+
+//go:noescape
 func pairRowsZ(dst *uint32, dstStride int, x *float32, xStride, pairs, n int)
 
 // pairVector is PairBF16 of whole pairs, where the CPU rounds to bf16 itself.

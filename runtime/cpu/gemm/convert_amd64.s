@@ -173,6 +173,31 @@ done4:
 	VZEROUPPER
 	RET
 
+// widenY widens n > 0 bf16 elements, a multiple of 32, to f32.
+TEXT ·widenY(SB), NOSPLIT, $8-24
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), CX
+widen1:
+	VPMOVZXWD 0(SI), Y0
+	VPSLLD $16, Y0, Y0
+	VMOVDQU Y0, 0(DI)
+	VPMOVZXWD 16(SI), Y1
+	VPSLLD $16, Y1, Y1
+	VMOVDQU Y1, 32(DI)
+	VPMOVZXWD 32(SI), Y2
+	VPSLLD $16, Y2, Y2
+	VMOVDQU Y2, 64(DI)
+	VPMOVZXWD 48(SI), Y3
+	VPSLLD $16, Y3, Y3
+	VMOVDQU Y3, 96(DI)
+	ADDQ $64, SI
+	ADDQ $128, DI
+	SUBQ $32, CX
+	JNZ widen1
+	VZEROUPPER
+	RET
+
 // pairRowsZ sets word i of row r of dst to the bf16 of x[2r][i], low, and x[2r+1][i],
 // high. Rows are dstStride and xStride bytes apart.
 TEXT ·pairRowsZ(SB), NOSPLIT, $8-48

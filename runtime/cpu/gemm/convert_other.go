@@ -11,3 +11,5 @@ func (k *Kernels) quantizeRow(dst []uint32, x []float32, inv float32, zp int32) 
 func (k *Kernels) bf16Vector([]uint32, int, []float32, int, int, int) bool { return false }
 
 func (k *Kernels) pairVector([]uint32, int, []float32, int, int, int) bool { return false }
+
+func (k *Kernels) widenVector([]float32, []uint16) int { return 0 }

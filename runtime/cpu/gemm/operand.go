@@ -14,6 +14,8 @@ type Operand struct {
 	data  []uint32  // else: converted rows, words apart
 	words int       // of a converted row
 	index []int32   // picks converted rows, if not nil
+	spans []int     // where each stretch of a row begins, in words from its start; nil: rows are whole
+	run   int       // elements of a stretch
 	scale []float32 // int8: scale of each row
 	zero  []uint32  // int8: zero point of each row, as VPDPWSSD takes it
 }
@@ -51,6 +53,15 @@ func (o Operand) Column(n int) Operand {
 func (o Operand) Pick(index []int32) Operand {
 	o.index, o.rows.Index = index, index
 	return o
+}
+
+// Windows is the operand of bf16 rows that lie in memory already rounded, two elements to a
+// word: row i begins at word i*step of data and is made of one stretch of run elements at
+// each of spans, in words from there. Rows may overlap. run must be a multiple of 32, or
+// there is one stretch. Blocks take all of k of such an operand. On tiles a block reads
+// its rows where they are if each sixteen that it picks follow each other.
+func Windows(data []float32, step int, spans []int, run int) Operand {
+	return Operand{data: words32(data), words: step, spans: spans, run: run}
 }
 
 // converts reports whether rows of A change form before they meet a B of p.

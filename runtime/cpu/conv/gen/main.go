@@ -19,6 +19,7 @@ func main() {
 		v.windows("maxWindows", greatest)
 	}
 	split(f)
+	roundGather(f)
 	p := asmgen.New("amd64", "go generate ./runtime/cpu/conv")
 	v := &vec{f: p, wide: true}
 	for rows := 1; rows <= maxRows; rows++ {

@@ -93,6 +93,14 @@ func (k *tileKernel) emit(f *asmgen.File) {
 	fn.I("LEAQ amxTile_cfg(DI), AX")
 	fn.I("%s", asmgen.LoadTileConfig(0, "AX"))
 	fn.I("MOVQ $0, amxTile_left(DI)")
+	if k.piped {
+		fn.I("MOVQ $0, amxTile_block(DI)")
+		fn.I("MOVQ $0, amxTile_first(DI)")
+		for i, f := range []string{"off", "boff", "n"} {
+			fn.I("MOVQ amxTile_%s(DI), AX", f)
+			fn.I("MOVQ AX, amxTile_offs+%d(DI)", 8*i)
+		}
+	}
 	fn.I("MOVL amxTile_mask(DI), AX")
 	fn.I("KMOVW AX, K1")
 	fn.I("SHRL $16, AX")
@@ -118,7 +126,7 @@ func (k *tileKernel) emit(f *asmgen.File) {
 	fn.I("MOVQ amxTile_slot(DI), AX")
 	fn.I("XORQ $%d, AX", slotBytes)
 	fn.I("LEAQ amxTile_scratch(DI)(AX*1), AX")
-	fn.I("XORQ %s, %s", amxRow, amxRow)
+	k.firstRow()
 	fn.I("MOVQ amxTile_left(DI), %s", amxLeft)
 
 	loop, busy := fn.Label("loop"), fn.Label("busy")
@@ -129,15 +137,16 @@ func (k *tileKernel) emit(f *asmgen.File) {
 		fn.I("CMPQ %s, $%d", amxLeft, k.rowsPerStep())
 		fn.I("JLT %s", busy)
 		for range k.rowsPerStep() {
-			k.row(false)
+			k.row(k.piped)
 		}
 		fn.I("SUBQ $%d, %s", k.rowsPerStep(), amxLeft)
 		fn.Mark(busy)
 	}
 	fn.I("DECQ %s", amxK)
 	fn.I("JNZ %s", loop)
+	k.nextSpan(loop)
 	if !k.plain() {
-		k.rest(false)
+		k.rest(k.piped)
 	}
 
 	k.tail()
@@ -152,14 +161,19 @@ func (k *tileKernel) emit(f *asmgen.File) {
 	k.eachC(func(t, r, c int) { fn.I("%s", asmgen.TILESTORED.Mem(t, k.slot(r, c), "AX", "BX")) })
 	fn.I("MOVQ amxTile_rows(DI), %s", amxLeft)
 	fn.I("MOVQ %s, amxTile_left(DI)", amxLeft)
+	if k.piped {
+		fn.I("MOVQ amxTile_block(DI), BX")
+		fn.I("SHLQ $5, BX")
+		fn.I("MOVQ BX, amxTile_first(DI)")
+	}
 	fn.I("MOVQ amxTile_off(DI), %s", amxPrev)
-	if k.half {
+	if k.half || k.res {
 		fn.I("MOVQ %s, R14", amxPrev)
 		fn.I("SHRQ $1, R14")
 	}
 	k.next(panel)
 	fn.I("%s", asmgen.TileRelease())
-	fn.I("XORQ %s, %s", amxRow, amxRow)
+	k.firstRow()
 	k.rest(true)
 	fn.I("VZEROUPPER")
 	fn.I("RET")
@@ -168,7 +182,7 @@ func (k *tileKernel) emit(f *asmgen.File) {
 // next goes on to the next panel, or falls through after the last.
 func (k *tileKernel) next(panel string) {
 	fn := k.fn
-	next, done := fn.Label("next"), fn.Label("done")
+	next, more, done := fn.Label("next"), fn.Label("more"), fn.Label("done")
 	fn.I("ADDQ $%d, amxTile_off(DI)", 64*k.ct*k.p)
 	fn.I("MOVQ amxTile_bp(DI), BX")
 	if k.p == 2 {
@@ -177,7 +191,20 @@ func (k *tileKernel) next(panel string) {
 	fn.I("ADDQ BX, amxTile_boff(DI)")
 	fn.I("SUBQ $%d, amxTile_n(DI)", k.p)
 	fn.I("CMPQ amxTile_n(DI), $%d", k.p)
-	fn.I("JLT %s", done)
+	if k.piped {
+		fn.I("JGE %s", more)
+		fn.I("INCQ amxTile_block(DI)")
+		fn.I("MOVQ amxTile_block(DI), BX")
+		fn.I("CMPQ BX, amxTile_blocks(DI)")
+		fn.I("JGE %s", done)
+		for i, f := range []string{"off", "boff", "n"} {
+			fn.I("MOVQ amxTile_offs+%d(DI), BX", 8*i)
+			fn.I("MOVQ BX, amxTile_%s(DI)", f)
+		}
+		fn.Mark(more)
+	} else {
+		fn.I("JLT %s", done)
+	}
 	fn.I("CMPL amxTile_tail(DI), $0")
 	fn.I("JEQ %s", next)
 	fn.I("LEAQ amxTile_cfg(DI), AX")
@@ -227,13 +254,18 @@ func (k *tileKernel) store(panel string) {
 // operands sets the registers that walk A and B.
 func (k *tileKernel) operands() {
 	fn := k.fn
-	fn.I("MOVQ amxTile_a(DI), %s", amxA)
+	fn.I("MOVQ DI, BX")
+	if k.piped {
+		fn.I("MOVQ amxTile_block(DI), BX")
+		fn.I("SHLQ $4, BX")
+		fn.I("ADDQ DI, BX")
+	}
+	fn.I("MOVQ amxTile_a(BX), %s", amxA)
 	fn.I("MOVQ amxTile_as(DI), %s", amxAS)
 	if k.rt == 2 {
-		fn.I("MOVQ %s, %s", amxAS, amxA1)
-		fn.I("SHLQ $4, %s", amxA1)
-		fn.I("ADDQ %s, %s", amxA, amxA1)
+		fn.I("MOVQ amxTile_a+8(BX), %s", amxA1)
 	}
+	fn.I("MOVQ $0, amxTile_span(DI)")
 	fn.I("MOVQ amxTile_b(DI), %s", amxB)
 	fn.I("ADDQ amxTile_boff(DI), %s", amxB)
 	if k.p == 2 {
@@ -282,6 +314,25 @@ func (k *tileKernel) advance() {
 	if k.p == 2 {
 		k.fn.I("ADDQ $%d, %s", 16*64*k.ct, amxB2)
 	}
+}
+
+// nextSpan goes on to the next stretch of the rows of A, or falls through after the last.
+func (k *tileKernel) nextSpan(loop string) {
+	fn := k.fn
+	last := fn.Label("last")
+	fn.I("MOVQ amxTile_span(DI), BX")
+	fn.I("CMPQ BX, amxTile_spans(DI)")
+	fn.I("JEQ %s", last)
+	fn.I("INCQ amxTile_span(DI)")
+	fn.I("MOVQ amxTile_jumps(DI), R15")
+	fn.I("MOVQ (R15)(BX*8), BX")
+	fn.I("ADDQ BX, %s", amxA)
+	if k.rt == 2 {
+		fn.I("ADDQ BX, %s", amxA1)
+	}
+	fn.I("MOVQ amxTile_k(DI), %s", amxK)
+	fn.I("JMP %s", loop)
+	fn.Mark(last)
 }
 
 // tail multiplies what is left of k with tiles of their own shape; as changing shapes
@@ -368,6 +419,15 @@ func (k *tileKernel) start() {
 	fn.Mark(begin)
 }
 
+// firstRow sets the number of the row to finish next to the first of the panel before.
+func (k *tileKernel) firstRow() {
+	if k.piped {
+		k.fn.I("MOVQ amxTile_first(DI), %s", amxRow)
+	} else {
+		k.fn.I("XORQ %s, %s", amxRow, amxRow)
+	}
+}
+
 // rest finishes the rows that are left.
 func (k *tileKernel) rest(masked bool) {
 	fn := k.fn
@@ -400,18 +460,24 @@ func (k *tileKernel) row(masked bool) {
 		fn.I("TESTL $1, amxTile_flags(DI)")
 		fn.I("CMOVQNE BX, R15")
 	}
+	if k.res {
+		k.residual(z, func(c int) string { load, _ := masks(c); return load })
+	}
 	for c := range k.cols() {
 		load, store := masks(c)
 		fn.I("VMOVUPS %d(AX), Z0", 64*c)
 		if k.int8 {
 			k.dequantise(c, z, load)
 		}
+		if k.res {
+			fn.I("VADDPS Z%d, Z0, Z0", residualReg+c)
+		}
 		k.activate(fn)
 		if k.gated {
 			fn.I("VMULPS.BCST amxTile_gate(DI)(%s*4), Z0, Z0", amxRow)
 		}
 		if k.half {
-			if masked {
+			if masked && !k.piped { // whose rows have an even number of elements
 				fn.I("VMOVAPS.Z Z0, K%d, Z0", k.mask(c))
 			}
 			fn.I("%s", asmgen.VCVTNEPS2BF16.RRR("VCVTNEPS2BF16", 1, 0, 0))
@@ -426,4 +492,26 @@ func (k *tileKernel) row(masked bool) {
 	}
 	fn.I("ADDQ $%d, AX", k.slotRow())
 	fn.I("INCQ %s", amxRow)
+}
+
+// residualReg is the first register of a row of the residual.
+const residualReg = 7
+
+// residual loads a row of the residual, of f32 or of bf16.
+func (k *tileKernel) residual(z string, load func(c int) string) {
+	fn := k.fn
+	half, loaded := fn.Label("half"), fn.Label("loaded")
+	fn.I("MOVQ amxTile_r(DI)(%s*8), R15", amxRow)
+	fn.I("TESTL $8, amxTile_flags(DI)")
+	fn.I("JNZ %s", half)
+	for c := range k.cols() {
+		fn.I("VMOVUPS%s %d(R15)(%s*1)%s, Z%d", z, 64*c, amxPrev, load(c), residualReg+c)
+	}
+	fn.I("JMP %s", loaded)
+	fn.Mark(half)
+	for c := range k.cols() {
+		fn.I("VPMOVZXWD%s %d(R15)(R14*1)%s, Z%d", z, 32*c, load(c), residualReg+c)
+		fn.I("VPSLLD $16, Z%d, Z%d", residualReg+c, residualReg+c)
+	}
+	fn.Mark(loaded)
 }

@@ -14,12 +14,21 @@ func tileKernels() []*tileKernel {
 	for _, kd := range []kind{bf16, i8} {
 		for _, s := range shapes {
 			for _, act := range []string{"", "gelu", "silu"} {
-				for _, e := range []epilogue{{act: act}, {act, true, false}, {act, true, true}} {
+				for _, e := range []epilogue{{act: act}, {act: act, half: true}, {act: act, half: true, gated: true}} {
 					if act != "" && s.cols() == 1 || e.half && kd.int8 {
 						continue
 					}
 					all = append(all, &tileKernel{kind: kd, shape: s, epilogue: e})
 				}
+			}
+			for _, half := range []bool{false, true} {
+				if kd.int8 {
+					continue
+				}
+				for _, act := range []string{"", "relu6", "silu", "hardswish"} {
+					all = append(all, &tileKernel{kind: kd, shape: s, epilogue: epilogue{act: act, half: half, piped: true}})
+				}
+				all = append(all, &tileKernel{kind: kd, shape: s, epilogue: epilogue{half: half, piped: true, res: true}})
 			}
 		}
 	}
@@ -36,12 +45,18 @@ func tileDispatch(all []*tileKernel) []byte {
 		if k.int8 {
 			kind += " | amxInt8"
 		}
-		kind += map[string]string{"": "", "gelu": " | amxGelu", "silu": " | amxSilu"}[k.act]
+		kind += map[string]string{"": "", "gelu": " | amxGelu", "silu": " | amxSilu", "relu6": " | amxRelu6", "hardswish": " | amxHardSwish"}[k.act]
 		if k.half {
 			kind += " | amxHalf"
 		}
 		if k.gated {
 			kind += " | amxGated"
+		}
+		if k.piped {
+			kind += " | amxPiped"
+		}
+		if k.res {
+			kind += " | amxResidual"
 		}
 		fmt.Fprintf(&b, "\tcase %s:\n\t\t%s(t)\n", kind, k.name())
 	}

@@ -108,6 +108,24 @@ func convert(f *asmgen.File) {
 		}
 	})
 
+	fn = f.Func("widenY", 24, "widenY widens n > 0 bf16 elements, a multiple of 32, to f32.")
+	fn.I("MOVQ dst+0(FP), DI")
+	fn.I("MOVQ x+8(FP), SI")
+	fn.I("MOVQ n+16(FP), CX")
+	widen := fn.Label("widen")
+	fn.Mark(widen)
+	for i := range 4 {
+		fn.I("VPMOVZXWD %d(SI), Y%d", 16*i, i)
+		fn.I("VPSLLD $16, Y%d, Y%d", i, i)
+		fn.I("VMOVDQU Y%d, %d(DI)", i, 32*i)
+	}
+	fn.I("ADDQ $64, SI")
+	fn.I("ADDQ $128, DI")
+	fn.I("SUBQ $32, CX")
+	fn.I("JNZ %s", widen)
+	fn.I("VZEROUPPER")
+	fn.I("RET")
+
 	fn = f.Func("pairRowsZ", 48, "pairRowsZ sets word i of row r of dst to the bf16 of x[2r][i], low, and x[2r+1][i],\nhigh. Rows are dstStride and xStride bytes apart.")
 	order := make([]uint32, 16) // 16-bit elements 0, 16, 1, 17, ...
 	for i := range order {

@@ -13,6 +13,8 @@ type epilogue struct {
 	act   string
 	half  bool
 	gated bool // results are multiplied by a gate per row
+	piped bool // of windows: goes from block to block of rows
+	res   bool // a residual is added first
 }
 
 func (e epilogue) suffix() string {
@@ -23,11 +25,17 @@ func (e epilogue) suffix() string {
 	if e.gated {
 		s += "G"
 	}
+	if e.piped {
+		s += "W"
+	}
+	if e.res {
+		s += "R"
+	}
 	return s
 }
 
 // plain reports whether sums leave as they are, or bounded below.
-func (k *tileKernel) plain() bool { return k.act == "" && !k.half && !k.int8 }
+func (k *tileKernel) plain() bool { return k.act == "" && !k.half && !k.int8 && !k.piped }
 
 // geluShort is x*(1/2 + t*P(t^2)) with t and the negative side of x held to +-3.56, where
 // t*P is +-1/2. Its error is at most 2e-4*max(1, |x|) (a minimax fit by linear
@@ -46,6 +54,10 @@ func (k *tileKernel) held() []float32 {
 			return append([]float32{-geluShortEnd, geluShortEnd, 0.5}, geluShort...)
 		}
 		return append(append([]float32{-asmgen.GeluEnd, asmgen.GeluEnd, 0.5}, asmgen.GeluQ...), asmgen.GeluP...)
+	case "relu6":
+		return []float32{6}
+	case "hardswish":
+		return []float32{1. / 6, 0.5, 1}
 	case "silu":
 		return append([]float32{87, -87, math.Log2E, asmgen.Ln2Hi, asmgen.Ln2Lo}, asmgen.ExpP[1:]...)
 	}
@@ -131,8 +143,18 @@ func (k *tileKernel) activate(fn *asmgen.Func) {
 		recip()
 		op("VMAXPS", 0, k.reg(-87), 0)
 		op("VMULPS", 3, 0, 0)
+	case k.act == "hardswish":
+		op("VMOVAPS", k.reg(0.5), 1)
+		op("VFMADD231PS", k.reg(1./6), 0, 1)
+		op("VXORPS", 2, 2, 2)
+		op("VMAXPS", 2, 1, 1)
+		op("VMINPS", k.reg(1), 1, 1)
+		op("VMULPS", 1, 0, 0)
 	default:
 		op("VMAXPS", 0, 15, 0) // a NaN stays one
+		if k.act == "relu6" {
+			op("VMINPS", 0, k.reg(6), 0)
+		}
 	}
 }
 
