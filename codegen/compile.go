@@ -57,7 +57,7 @@ func Compile(ctx context.Context, g *ir.Graph, t Target) (*plan.Program, error) 
 	default:
 		return nil, fmt.Errorf("no code generator for device %q; there are cpu and cuda", t.Device)
 	}
-	if t.Device == "cpu" && convolves(g) {
+	if t.Device == "cpu" && (convolves(g) || t.Precision != "f32") {
 		g = g.Clone()
 		if _, err := passes.Run(ctx, g, passes.Options{Pipeline: passes.HostLayout(t.Precision != "f32")}); err != nil {
 			return nil, err

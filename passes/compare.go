@@ -31,6 +31,11 @@ func (d Difference) String() string {
 // thousand terms in some dozens of layers. For f32 it is 6e-5 of the largest magnitude.
 const roundingBound = 500
 
+// halvingBound is how far, relative to the largest magnitude, a halving pass may move an output:
+// bf16 moves an intermediate by 2^-9 of itself; a factor of eight leaves room for a few
+// dozen in a row, which add up by the root of their number.
+const halvingBound = 0x1p-6
+
 // allows reports whether a difference is within what an effect declares.
 func (e Effect) allows(d Difference) bool {
 	switch {
@@ -40,6 +45,8 @@ func (e Effect) allows(d Difference) bool {
 		return d.Bits == 0
 	case e == Rounding:
 		return d.NaN == 0 && d.Max <= roundingBound*d.Epsilon*max(1, d.Scale)
+	case e == Halving:
+		return d.NaN == 0 && d.Max <= halvingBound*max(1, d.Scale)
 	}
 	return true
 }

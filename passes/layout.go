@@ -34,7 +34,7 @@ func ChannelsLast() Pass {
 func HostLayout(rounds bool) []Pass {
 	all := []Pass{ChannelsLast(), Canonical(), CSE()}
 	if rounds {
-		all = append(all, RoundedImages())
+		all = append(all, RoundedImages(), RoundedProjections())
 	}
 	return all
 }

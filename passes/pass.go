@@ -21,16 +21,19 @@ type Effect uint8
 const (
 	Exact       Effect = iota // the same bits (the sign of zero and the payload of NaN aside)
 	Rounding                  // the same formula in another order or precision of intermediates
+	Halving                   // the same formula with some intermediates in bf16; for programs of lower precision
 	Approximate               // another formula; leaves receipts
 )
 
-// String is "exact", "rounding" or "approximate".
+// String is "exact", "rounding", "halving" or "approximate".
 func (e Effect) String() string {
 	switch e {
 	case Exact:
 		return "exact"
 	case Rounding:
 		return "rounding"
+	case Halving:
+		return "halving"
 	}
 	return "approximate"
 }

@@ -136,6 +136,10 @@ func TestActivations(t *testing.T)  { testCases(t, Activations()) }
 func TestSoftmaxes(t *testing.T)    { testCases(t, Softmaxes()) }
 func TestChannelsLast(t *testing.T) { testCases(t, ChannelsLast()) }
 
+func TestRoundedImages(t *testing.T) { testCases(t, RoundedImages()) }
+
+func TestRoundedProjections(t *testing.T) { testCases(t, RoundedProjections()) }
+
 func TestConvNorms(t *testing.T)   { testCases(t, ConvNorms()) }
 func TestLinears(t *testing.T)     { testCases(t, Linears()) }
 func TestRotaries(t *testing.T)    { testCases(t, Rotaries()) }

@@ -15,7 +15,7 @@ import (
 // lower precision, after ChannelsLast.
 func RoundedImages() Pass {
 	return Pass{
-		Name: "roundedimages", Doc: "Keep images between convolutions in bf16.", Effect: Rounding,
+		Name: "roundedimages", Doc: "Keep images between convolutions in bf16.", Effect: Halving,
 		Run: func(_ context.Context, g *ir.Graph) (bool, error) {
 			r := &roundEdit{edit: &edit{g: g}, takes: map[*ir.Value]bool{}}
 			for _, n := range slices.Clone(g.Nodes) {

@@ -6,10 +6,12 @@ import (
 	"github.com/seed-c851cfd2/moec/ir/tensor"
 )
 
-// matmul takes f32 products with a constant matrix: the weights are packed.
+// matmul takes f32 products with a constant matrix: the weights are packed. What goes from and to
+// attention may be bf16, as passes.RoundedProjections leaves it.
 func matmul(s *Selector, n *ir.Node) (Choice, bool) {
 	w := n.Inputs[1]
-	if !packable(w) || n.Inputs[0].Type.DType != tensor.F32 || n.Inputs[0].Type.Rank() < 1 {
+	x := n.Inputs[0].Type
+	if !packable(w) || x.DType != tensor.F32 && (x.DType != tensor.BF16 || w.Const.Shape()[0]%2 != 0) || x.Rank() < 1 {
 		return Choice{}, false
 	}
 	if a, ok := n.Attrs.(*ops.LinearAttrs); ok && !fastActivation(a.Activation) {

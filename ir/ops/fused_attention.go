@@ -38,6 +38,11 @@ type FusedAttentionAttrs struct {
 	QOffset int64 `attr:"q_offset"`
 	KOffset int64 `attr:"k_offset"`
 	VOffset int64 `attr:"v_offset"`
+
+	// Wide: q, k and v are bf16, but all that is made of them is f32, and so is a mask that is
+	// added; y is f32 too unless it is Rounded.
+	Wide    bool `attr:"wide"`
+	Rounded bool `attr:"rounded"`
 }
 
 // fusedAttentionOp is scaled dot-product attention with the splitting and merging of heads:
@@ -63,6 +68,18 @@ func fusedAttentionOp() *ir.Op {
 		MinIn: 3, MaxIn: 4, MinOut: 1, MaxOut: 1,
 		Infer: inferFusedAttention, Eval: evalFusedAttention, Expand: expandFusedAttention, Cost: costFusedAttention,
 	}
+}
+
+// types are the types that scores are rounded to and that y has, for q of type t.
+func (a *FusedAttentionAttrs) types(t tensor.DType) (scores, y tensor.DType) {
+	scores = t
+	if a.Wide {
+		scores = tensor.F32
+	}
+	if a.Rounded {
+		return scores, tensor.BF16
+	}
+	return scores, scores
 }
 
 // check reports attributes that make no sense.
@@ -119,12 +136,16 @@ func inferFusedAttention(c *ir.InferCtx) error {
 		return err
 	}
 	batch, seq := ir.Unknown(), ir.Unknown()
-	dt := c.In(0).DType
+	in := c.In(0).DType
+	dt, out := a.types(in)
+	if (a.Wide || a.Rounded) && (in != tensor.BF16 || !a.Wide) {
+		return fmt.Errorf("%w: wide attention of %s", ir.ErrType, in)
+	}
 	var keys [3]ir.Dim
 	for i, o := range a.operands() {
 		t := c.In(i)
-		if t.DType != tensor.Invalid && (!t.DType.IsFloat() || t.DType != dt) {
-			return fmt.Errorf("%w: %s is %s, q is %s", ir.ErrType, o.name, t.DType, dt)
+		if t.DType != tensor.Invalid && (!t.DType.IsFloat() || t.DType != in) {
+			return fmt.Errorf("%w: %s is %s, q is %s", ir.ErrType, o.name, t.DType, in)
 		}
 		b, s, err := o.sizes(t)
 		if err != nil {
@@ -160,9 +181,9 @@ func inferFusedAttention(c *ir.InferCtx) error {
 		}
 	}
 	if a.OutLayout == LayoutBHSD {
-		c.SetOut(0, ir.MakeType(dt, batch, ir.Known(a.Heads), seq, ir.Known(a.VHeadDim)))
+		c.SetOut(0, ir.MakeType(out, batch, ir.Known(a.Heads), seq, ir.Known(a.VHeadDim)))
 	} else {
-		c.SetOut(0, ir.MakeType(dt, batch, seq, ir.Known(a.Heads*a.VHeadDim)))
+		c.SetOut(0, ir.MakeType(out, batch, seq, ir.Known(a.Heads*a.VHeadDim)))
 	}
 	return nil
 }
@@ -224,11 +245,11 @@ func evalFusedAttention(c *ir.EvalCtx) error {
 		return fmt.Errorf("%w: q %s, k %s, v %s", ir.ErrShape, c.In(0), c.In(1), c.In(2))
 	}
 	heads, nq, nk, dv := int(a.Heads), v[0].positions, v[1].positions, int(a.VHeadDim)
-	mask, err := readMask(c, a, v[0].batches, heads, nq, nk)
+	dt, out := a.types(c.In(0).DType())
+	mask, err := readMask(c, a, dt, v[0].batches, heads, nq, nk)
 	if err != nil {
 		return err
 	}
-	dt := c.In(0).DType()
 	shape, stride := []int{v[0].batches, nq, heads * dv}, [3]int{nq * heads * dv, dv, heads * dv}
 	if a.OutLayout == LayoutBHSD {
 		shape, stride = []int{v[0].batches, heads, nq, dv}, [3]int{nq * heads * dv, nq * dv, dv}
@@ -251,16 +272,16 @@ func evalFusedAttention(c *ir.EvalCtx) error {
 					}
 				}
 				attentionWeights(s, a.NaNToZero)
-				out := y[b*stride[0]+h*stride[1]+i*stride[2]:][:dv]
+				row := y[b*stride[0]+h*stride[1]+i*stride[2]:][:dv]
 				for j := range nk {
 					for p, x := range v[2].row(b, kv, j) {
-						out[p] += s[j] * x
+						row[p] += s[j] * x
 					}
 				}
 			}
 		}
 	}
-	return fusedStore(c, 0, dt, y, shape...)
+	return fusedStore(c, 0, out, y, shape...)
 }
 
 // attentionWeights turns scores into weights. A row of minus infinities gives NaN, as the
@@ -284,7 +305,7 @@ func attentionWeights(s []float64, nanToZero bool) {
 }
 
 // readMask returns a function that applies the mask to a score.
-func readMask(c *ir.EvalCtx, a *FusedAttentionAttrs, batch, heads, nq, nk int) (func(b, h, i, j int, s float64) float64, error) {
+func readMask(c *ir.EvalCtx, a *FusedAttentionAttrs, dt tensor.DType, batch, heads, nq, nk int) (func(b, h, i, j int, s float64) float64, error) {
 	t := c.In(3)
 	if t == nil {
 		return func(_, _, _, _ int, s float64) float64 { return s }, nil
@@ -297,7 +318,7 @@ func readMask(c *ir.EvalCtx, a *FusedAttentionAttrs, batch, heads, nq, nk int) (
 	at := func(b, h, i, j int) int { return b*st[0] + h*st[1] + i*st[2] + j*st[3] }
 	if t.DType() == tensor.Bool {
 		m := tensor.Data[bool](t)
-		fill := roundScore(c.In(0).DType(), float64(a.Fill))
+		fill := roundScore(dt, float64(a.Fill))
 		return func(b, h, i, j int, s float64) float64 {
 			if m[at(b, h, i, j)] {
 				return s
@@ -306,6 +327,5 @@ func readMask(c *ir.EvalCtx, a *FusedAttentionAttrs, batch, heads, nq, nk int) (
 		}, nil
 	}
 	m, _, err := fusedFloats(c, 3, "mask")
-	dt := c.In(0).DType()
 	return func(b, h, i, j int, s float64) float64 { return roundScore(dt, s+m[at(b, h, i, j)]) }, err
 }

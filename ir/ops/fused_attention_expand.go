@@ -15,12 +15,16 @@ func expandFusedAttention(g *ir.Graph, n *ir.Node) ([]*ir.Value, error) {
 	on := func(vs ...*ir.Value) []*ir.Value { return vs }
 	var v [3]*ir.Value
 	for i, o := range a.operands() {
-		v[i] = e.heads(n.Inputs[i], o)
+		x := n.Inputs[i]
+		if a.Wide {
+			x = e.op("Cast", on(x), "to", tensor.F32)
+		}
+		v[i] = e.heads(x, o)
 		if i > 0 && a.KVHeads < a.Heads {
 			v[i] = e.op("Gather", on(v[i], e.ints(repeats(a.Heads, a.KVHeads)...)), "axis", int64(1))
 		}
 	}
-	dt := n.Inputs[0].Type.DType
+	dt, out := a.types(n.Inputs[0].Type.DType)
 	s := e.op("MatMul", on(v[0], e.op("Transpose", on(v[1]), "perm", []int64{0, 1, 3, 2})))
 	if a.Scale != 1 {
 		s = e.op("Mul", on(s, e.scalar(dt, float64(a.Scale))))
@@ -47,6 +51,9 @@ func expandFusedAttention(g *ir.Graph, n *ir.Node) ([]*ir.Value, error) {
 	if a.OutLayout == LayoutBSD {
 		y = e.op("Transpose", on(y), "perm", []int64{0, 2, 1, 3})
 		y = e.op("Reshape", on(y, e.ints(0, 0, a.Heads*a.VHeadDim)))
+	}
+	if out != dt {
+		y = e.op("Cast", on(y), "to", out)
 	}
 	return on(y), e.err
 }

@@ -11,6 +11,8 @@ import (
 // LinearAttrs are the attributes of moec::Linear.
 type LinearAttrs struct {
 	Activation Activation `attr:"activation"` // ActReLU, ...; empty for none
+	// Rounded: y is bf16, rounded once.
+	Rounded bool `attr:"rounded"`
 }
 
 // linearOp is a fully connected layer with its epilogue:
@@ -18,7 +20,8 @@ type LinearAttrs struct {
 //	y = activation(x @ w + bias) + residual
 //
 // Inputs: x [..., K]; w [K, N]; bias [N], optional; residual, optional, of y's shape.
-// Output: y [..., N]. All of one float type.
+// Output: y [..., N]. All of one float type, but beside weights in f32 x may be bf16, and y
+// is with rounded; sums are f32 all the same.
 func linearOp() *ir.Op {
 	return &ir.Op{
 		Domain: ir.DomainMoec, Name: "Linear", Since: 1, Doc: "activation(x @ w + bias) + residual.",
@@ -40,9 +43,16 @@ func inferLinear(c *ir.InferCtx) error {
 		return err
 	}
 	x, w := c.In(0), c.In(1)
+	if x.DType == tensor.BF16 && w.DType == tensor.F32 {
+		x.DType = tensor.F32
+	}
+	y := x.DType
+	if c.Attrs.(*LinearAttrs).Rounded {
+		y = tensor.BF16
+	}
 	for i := range c.NumIn() {
-		if t := c.In(i).DType; t != tensor.Invalid && (!t.IsFloat() || t != x.DType) {
-			return fmt.Errorf("%w: input %d is %s, x is %s", ir.ErrType, i, t, x.DType)
+		if t := c.In(i).DType; i > 0 && t != tensor.Invalid && t != x.DType || t != tensor.Invalid && !t.IsFloat() {
+			return fmt.Errorf("%w: input %d is %s, x is %s", ir.ErrType, i, t, c.In(0).DType)
 		}
 	}
 	if w.Ranked && len(w.Shape) != 2 || x.Ranked && len(x.Shape) == 0 {
@@ -58,7 +68,7 @@ func inferLinear(c *ir.InferCtx) error {
 		}
 	}
 	if !x.Ranked {
-		c.SetOut(0, ir.Unranked(x.DType))
+		c.SetOut(0, ir.Unranked(y))
 		return nil
 	}
 	if w.Ranked && !fits(x.Shape[len(x.Shape)-1], w.Shape[0]) {
@@ -79,7 +89,7 @@ func inferLinear(c *ir.InferCtx) error {
 			}
 		}
 	}
-	c.SetOut(0, ir.MakeType(x.DType, out...))
+	c.SetOut(0, ir.MakeType(y, out...))
 	return nil
 }
 
@@ -112,7 +122,10 @@ func evalLinear(c *ir.EvalCtx) error {
 			}
 		}
 	}
-	dt := c.In(0).DType()
+	dt := c.In(1).DType()
+	if c.Attrs.(*LinearAttrs).Rounded {
+		dt = tensor.BF16
+	}
 	if c.Has(2) {
 		b, bs, err := fusedFloats(c, 2, "bias")
 		if err != nil {
@@ -149,13 +162,20 @@ func evalLinear(c *ir.EvalCtx) error {
 
 func expandLinear(g *ir.Graph, n *ir.Node) ([]*ir.Value, error) {
 	e := &expander{g: g, n: n}
-	y := e.op("MatMul", n.Inputs[:2])
+	ins, dt := slices.Clone(n.Inputs[:2]), n.Inputs[1].Type.DType
+	if ins[0].Type.DType != dt {
+		ins[0] = e.op("Cast", ins[:1], "to", dt)
+	}
+	y := e.op("MatMul", ins)
 	if len(n.Inputs) > 2 && n.Inputs[2] != nil {
 		y = e.op("Add", []*ir.Value{y, n.Inputs[2]})
 	}
 	y = e.activation(n.Attrs.(*LinearAttrs).Activation, y)
 	if len(n.Inputs) > 3 && n.Inputs[3] != nil {
 		y = e.op("Add", []*ir.Value{y, n.Inputs[3]})
+	}
+	if n.Attrs.(*LinearAttrs).Rounded && dt != tensor.BF16 {
+		y = e.op("Cast", []*ir.Value{y}, "to", tensor.BF16)
 	}
 	return []*ir.Value{y}, e.err
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/seed-c851cfd2/moec/runtime/cpu/attn"
 )
 
-// attentionAt is moec::Attention on f32 operands, with products at a precision where it
-// has instructions of its own, else in f32.
+// attentionAt is moec::Attention on f32 operands, or on what linear layers round to bf16 for
+// it, with products at a precision where it has instructions of its own, else in f32.
 func attentionAt(p layout.Precision) func(b *Binding) (Bound, error) {
 	return func(b *Binding) (Bound, error) {
 		if b.Device.gemm.Native(p) {
@@ -49,12 +49,43 @@ func bindAttention(b *Binding, p layout.Precision) (Bound, error) {
 		strides := maskStrides(shapeOf(b.Ins[3]))
 		a.Mask = attn.Mask{Batch: strides[0], Head: strides[1], Query: strides[2], Key: strides[3], Fill: at.Fill}
 	}
+	if at.Wide != (b.Ins[0].DType == tensor.BF16) || at.Rounded != (b.Outs[0].DType == tensor.BF16) {
+		return Bound{}, fmt.Errorf("%w: q %s, output %s", ir.ErrType, b.Ins[0], b.Outs[0])
+	}
+	if at.Wide && (at.HeadDim|at.VHeadDim|at.QOffset|at.KOffset|at.VOffset|int64(a.Q.Pos|a.K.Pos|a.V.Pos))%2 != 0 {
+		return Bound{}, fmt.Errorf("heads in bf16 do not begin with whole words")
+	}
+	var h halfHeads
+	if at.Wide {
+		if a.HalfIn, a.HalfOut = p == layout.BF16, at.Rounded && p == layout.BF16; !a.HalfIn {
+			h = newHalfHeads(b, at)
+		}
+	}
 	need := a.Scratch(b.Device.pool.Workers())
-	return Bound{Scratch: 4 * need, Run: func(c *Call) error {
-		a.Q.Data = offset(tensor.Data[float32](c.Ins[0]), at.QOffset)
-		a.K.Data = offset(tensor.Data[float32](c.Ins[1]), at.KOffset)
-		a.V.Data = offset(tensor.Data[float32](c.Ins[2]), at.VOffset)
-		a.Out.Data = tensor.Data[float32](c.Outs[0])
+	all := need + h.floats()
+	return Bound{Scratch: 4 * all, Run: func(c *Call) error {
+		scratch := c.f32(all)
+		switch {
+		case a.HalfIn:
+			a.Q.Data = offset(halfWords(c.Ins[0]), at.QOffset/2)
+			a.K.Data = offset(halfWords(c.Ins[1]), at.KOffset/2)
+			a.V.Data = offset(halfWords(c.Ins[2]), at.VOffset/2)
+		case at.Wide:
+			in := h.widen(b.Device.gemm, c, scratch[need:])
+			a.Q.Data, a.K.Data, a.V.Data = offset(in[0], at.QOffset), offset(in[1], at.KOffset), offset(in[2], at.VOffset)
+		default:
+			a.Q.Data = offset(tensor.Data[float32](c.Ins[0]), at.QOffset)
+			a.K.Data = offset(tensor.Data[float32](c.Ins[1]), at.KOffset)
+			a.V.Data = offset(tensor.Data[float32](c.Ins[2]), at.VOffset)
+		}
+		switch {
+		case a.HalfOut:
+			a.Out.Data = halfWords(c.Outs[0])
+		case at.Rounded:
+			a.Out.Data = h.out(scratch[need:])
+		default:
+			a.Out.Data = tensor.Data[float32](c.Outs[0])
+		}
 		a.Mask.Add, a.Mask.Keep = nil, nil
 		if len(c.Ins) > 3 && c.Ins[3] != nil {
 			if c.Ins[3].DType() == tensor.Bool {
@@ -63,7 +94,13 @@ func bindAttention(b *Binding, p layout.Precision) (Bound, error) {
 				a.Mask.Add = tensor.Data[float32](c.Ins[3])
 			}
 		}
-		return a.Run(b.Device.pool, c.f32(need))
+		if err := a.Run(b.Device.pool, scratch[:need]); err != nil {
+			return err
+		}
+		if at.Rounded && !a.HalfOut && len(a.Out.Data) > 0 {
+			b.Device.gemm.RoundBF16(halfWords(c.Outs[0]), 0, a.Out.Data, 0, 1, len(a.Out.Data))
+		}
+		return nil
 	}}, nil
 }
 

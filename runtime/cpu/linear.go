@@ -84,10 +84,28 @@ func bindLinear(b *Binding) (Bound, error) {
 			return Bound{}, err
 		}
 	}
+	halfA, halfC := b.Ins[0].DType == tensor.BF16, b.Outs[0].DType == tensor.BF16
+	if halfA && w.K%2 != 0 || halfC && w.N%2 != 0 {
+		return Bound{}, fmt.Errorf("rows of %d and %d elements in bf16 do not begin with whole words", w.K, w.N)
+	}
+	if halfA {
+		mul.HalfA = []float32{}
+	}
+	if halfC {
+		mul.HalfC = []float32{}
+	}
 	need := mul.Scratch(b.Device.pool.Workers())
 	return Bound{Scratch: 4 * need, Run: func(c *Call) error {
-		mul.A = gemm.Rows{Data: tensor.Data[float32](c.Ins[0]), Stride: w.K}
-		mul.C = gemm.Rows{Data: tensor.Data[float32](c.Outs[0]), Stride: w.N}
+		if halfA {
+			mul.HalfA = halfWords(c.Ins[0])
+		} else {
+			mul.A = gemm.Rows{Data: tensor.Data[float32](c.Ins[0]), Stride: w.K}
+		}
+		if halfC {
+			mul.HalfC = halfWords(c.Outs[0])
+		} else {
+			mul.C = gemm.Rows{Data: tensor.Data[float32](c.Outs[0]), Stride: w.N}
+		}
 		mul.Bias, mul.Residual = nil, gemm.Rows{}
 		if len(c.Ins) > 2 && c.Ins[2] != nil {
 			mul.Bias = tensor.Data[float32](c.Ins[2])
@@ -97,6 +115,17 @@ func bindLinear(b *Binding) (Bound, error) {
 		}
 		return mul.Run(b.Device.pool, c.f32(need))
 	}}, nil
+}
+
+// halfWords views a bf16 tensor of an even number of elements as words of two.
+func halfWords(t *tensor.Tensor) []float32 {
+	h := tensor.Data[tensor.BFloat16](t)
+	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(h))), len(h)/2)
+}
+
+// bits16 views bf16 elements by their bits.
+func bits16(h []tensor.BFloat16) []uint16 {
+	return unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(h))), len(h))
 }
 
 // activation maps an op's activation to a kernel's; the empty name is the identity.

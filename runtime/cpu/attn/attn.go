@@ -22,8 +22,8 @@ import (
 
 // View reads a tensor [batch, head, position, dim] whose last axis is contiguous.
 type View struct {
-	Data             []float32
-	Batch, Head, Pos int // strides in elements; 0 repeats
+	Data             []float32 // of bf16 rows, words of two elements
+	Batch, Head, Pos int       // strides in elements; 0 repeats
 }
 
 func (v View) at(b, h, p int) int { return b*v.Batch + h*v.Head + p*v.Pos }
@@ -49,10 +49,13 @@ type Attention struct {
 	Queries, Keys  int
 	Dim, VDim      int // head sizes of q and k, and of v and the output
 	Q, K, V, Out   View
-	Scale          float32
-	Causal         bool // query i sees keys up to i
-	NaNToZero      bool // rows that see nothing give 0 instead of NaN
-	Mask           Mask
+	// HalfIn: Q, K and V are bf16, and HalfOut: so is Out. Their strides, sizes and beginnings are then even. With
+	// Precision BF16 only.
+	HalfIn, HalfOut bool
+	Scale           float32
+	Causal          bool // query i sees keys up to i
+	NaNToZero       bool // rows that see nothing give 0 instead of NaN
+	Mask            Mask
 
 	mode   mode
 	blocks int // of queries per head
@@ -222,9 +225,9 @@ func (a *Attention) attend(s *state, b, h, block int, kp, vp, w []float32) {
 	count := min(queryBlock, a.Queries-q0)
 	stream := a.mode == modeStream
 	perHead, perQuery := 0, 1 // how head and query change from row to row
-	q := gemm.Rows{Data: a.Q.Data[a.Q.at(b, h, q0):], Stride: a.Q.Pos}
+	qStride := a.Q.Pos
 	if stream && a.Queries == 1 {
-		count, perHead, perQuery, q.Stride = a.group(), 1, 0, a.Q.Head
+		count, perHead, perQuery, qStride = a.group(), 1, 0, a.Q.Head
 	}
 	chunk := min(a.Keys, keyChunk)
 	sw, vw, most := scoreStride(chunk), layout.Cols(a.VDim), a.rows()
@@ -249,7 +252,7 @@ func (a *Attention) attend(s *state, b, h, block int, kp, vp, w []float32) {
 			s.k.N, s.v.K = end, end
 		}
 		s.block = gemm.Block{
-			A: a.Kernels.Prepare(a.Precision, q, count, a.Dim, nil, w),
+			A: a.queries(a.Q.at(b, h, q0), qStride, count, w),
 			M: count, B: &s.k, N0: first, N1: end, K1: a.Dim,
 			C: gemm.Rows{Data: scores, Stride: sw},
 		}
@@ -288,7 +291,21 @@ func (a *Attention) attend(s *state, b, h, block int, kp, vp, w []float32) {
 	if perHead == 1 {
 		stride = a.Out.Head
 	}
-	a.Rows.ScaleRows(a.Out.Data[a.Out.at(b, h, q0):], stride, acc, vw, sum[:count], a.VDim)
+	at := a.Out.at(b, h, q0)
+	if a.HalfOut {
+		a.Rows.ScaleRows(acc, vw, acc, vw, sum[:count], a.VDim)
+		a.Kernels.RoundBF16(a.Out.Data[at/2:], stride/2, acc, vw, count, a.VDim)
+		return
+	}
+	a.Rows.ScaleRows(a.Out.Data[at:], stride, acc, vw, sum[:count], a.VDim)
+}
+
+// queries are count rows of Q from element at on, as a product takes them.
+func (a *Attention) queries(at, stride, count int, w []float32) gemm.Operand {
+	if a.HalfIn {
+		return gemm.Windows(a.Q.Data[at/2:], stride/2, nil, 0)
+	}
+	return a.Kernels.Prepare(a.Precision, gemm.Rows{Data: a.Q.Data[at:], Stride: stride}, count, a.Dim, nil, w)
 }
 
 // softmaxRows turns the scores of a block of queries with all its first chunk of keys, up

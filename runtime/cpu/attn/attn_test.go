@@ -157,6 +157,9 @@ func TestAttentionAgainstDefinition(t *testing.T) {
 						a.Mask = Mask{Keep: keep, Query: c.sk, Key: 1, Fill: float32(math.Inf(-1))}
 					}
 					run(t, a)
+					if p == layout.BF16 && (c.d|c.dv)%2 == 0 {
+						checkHalves(t, ks, a)
+					}
 					for b := range c.batch {
 						for h := range c.heads {
 							for q := range c.sq {
@@ -175,6 +178,35 @@ func TestAttentionAgainstDefinition(t *testing.T) {
 						}
 					}
 				})
+			}
+		}
+	}
+}
+
+// checkHalves runs a on operands that are bf16 already, which it would have rounded itself: the
+// output has the same bits, rounded where that is bf16 too.
+func checkHalves(t *testing.T, ks *gemm.Kernels, a *Attention) {
+	t.Helper()
+	words := func(x []float32) []float32 {
+		w := make([]float32, len(x)/2)
+		if len(x) > 0 {
+			ks.RoundBF16(w, 0, x, 0, 1, len(x))
+		}
+		return w
+	}
+	for _, out := range []bool{false, true} {
+		h := *a
+		h.states, h.HalfIn, h.HalfOut = nil, true, out
+		h.Q.Data, h.K.Data, h.V.Data = words(a.Q.Data), words(a.K.Data), words(a.V.Data)
+		want := a.Out.Data
+		if out {
+			want = words(want)
+		}
+		h.Out.Data = make([]float32, len(want))
+		run(t, &h)
+		for i, v := range h.Out.Data {
+			if math.Float32bits(v) != math.Float32bits(want[i]) {
+				t.Fatalf("of bf16 operands, word %d is %#x, want %#x", i, math.Float32bits(v), math.Float32bits(want[i]))
 			}
 		}
 	}

@@ -37,8 +37,15 @@ func (a *Attention) pack(b, kv, k0, k1 int, kp, vp, w []float32) {
 		if n < width {
 			clear(panel)
 		}
-		src, stride := a.K.Data[a.K.at(b, kv, k0+p0):], a.K.Pos
-		if a.Precision == layout.BF16 {
+		at := a.K.at(b, kv, k0+p0)
+		src, stride := a.K.Data, a.K.Pos
+		switch {
+		case a.HalfIn:
+			src, stride = src[at/2:], stride/2
+		case a.Precision != layout.BF16:
+			src = src[at:]
+		default:
+			src = src[at:]
 			a.Kernels.RoundBF16(w, steps, src, stride, n, a.Dim)
 			src, stride = w, steps
 		}
@@ -54,7 +61,11 @@ func (a *Attention) pack(b, kv, k0, k1 int, kp, vp, w []float32) {
 			if n < width {
 				clear(panel)
 			}
-			a.Kernels.PairBF16(panel, width, a.V.Data[at:], a.V.Pos, keys, n)
+			if a.HalfIn {
+				a.Kernels.PairHalves(panel, width, a.V.Data[at/2:], a.V.Pos/2, keys, n)
+			} else {
+				a.Kernels.PairBF16(panel, width, a.V.Data[at:], a.V.Pos, keys, n)
+			}
 			continue
 		}
 		for s := range keys {

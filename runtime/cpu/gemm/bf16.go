@@ -2,6 +2,7 @@ package gemm
 
 import (
 	"math"
+	"unsafe"
 
 	"github.com/seed-c851cfd2/moec/codegen/plan/layout"
 )
@@ -39,6 +40,11 @@ func (k *Kernels) roundBF16(dst []uint32, dstStride int, x []float32, xStride, r
 	}
 }
 
+// halves views words of two bf16 as elements.
+func halves(x []float32) []uint16 {
+	return unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(x))), 2*len(x))
+}
+
 // WidenBF16 sets dst to the f32 of bf16 elements.
 func (k *Kernels) WidenBF16(dst []float32, x []uint16) {
 	x = x[:len(dst)]
@@ -65,6 +71,29 @@ func (k *Kernels) PairBF16(dst []float32, dstStride int, x []float32, xStride, r
 			w := uint32(layout.RoundBF16(x[2*r*xStride+i]))
 			if 2*r+1 < rows {
 				w |= uint32(layout.RoundBF16(x[(2*r+1)*xStride+i])) << 16
+			}
+			out[r*dstStride+i] = w
+		}
+	}
+}
+
+// PairHalves is PairBF16 of rows that are bf16 already: words of two elements, xStride of
+// them from row to row.
+func (k *Kernels) PairHalves(dst []float32, dstStride int, x []float32, xStride, rows, n int) {
+	if rows == 0 || n == 0 {
+		return
+	}
+	out, in, whole, stride := words32(dst), halves(x), rows/2, 2*xStride
+	_, _ = out[((rows+1)/2-1)*dstStride+n-1], in[(rows-1)*stride+n-1]
+	from := 0
+	if whole > 0 && k.pairHalvesVector(out, dstStride, in, stride, whole, n) {
+		from = whole
+	}
+	for r := from; r < (rows+1)/2; r++ {
+		for i := range n {
+			w := uint32(in[2*r*stride+i])
+			if 2*r+1 < rows {
+				w |= uint32(in[(2*r+1)*stride+i]) << 16
 			}
 			out[r*dstStride+i] = w
 		}

@@ -36,6 +36,18 @@ func (k *Kernels) pairVector(dst []uint32, dstStride int, x []float32, xStride, 
 	return true
 }
 
+//go:noescape
+func pairHalvesZ(dst *uint32, dstStride int, x *uint16, xStride, pairs, n int)
+
+// pairHalvesVector is PairHalves of whole pairs.
+func (k *Kernels) pairHalvesVector(dst []uint32, dstStride int, x []uint16, xStride, pairs, n int) bool {
+	if !k.feat.AVX512 {
+		return false
+	}
+	pairHalvesZ(&dst[0], 4*dstStride, &x[0], 2*xStride, pairs, n)
+	return true
+}
+
 // rowRange is the least and greatest of x and zero, and a sum that is zero if all
 // of x is finite.
 func (k *Kernels) rowRange(x []float32) (lo, hi, sum float32) {

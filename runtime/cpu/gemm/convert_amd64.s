@@ -254,3 +254,60 @@ done4:
 	JNZ row1
 	VZEROUPPER
 	RET
+
+// pairHalvesZ is pairRowsZ of rows that are bf16 already.
+TEXT ·pairHalvesZ(SB), NOSPLIT, $8-48
+	MOVQ dst+0(FP), R8
+	MOVQ dstStride+8(FP), R9
+	MOVQ x+16(FP), R10
+	MOVQ xStride+24(FP), R11
+	MOVQ pairs+32(FP), R12
+	MOVQ n+40(FP), R13
+	MOVQ R13, CX
+	ANDQ $15, CX
+	MOVL $1, AX
+	SHLL CX, AX
+	DECL AX
+	KMOVW AX, K1
+	INCL CX
+	SHRL $1, CX
+	MOVL $1, AX
+	SHLL CX, AX
+	DECL AX
+	KMOVW AX, K2
+row1:
+	MOVQ R8, DI
+	MOVQ R10, SI
+	LEAQ (R10)(R11*1), DX
+	MOVQ R13, CX
+	SUBQ $16, CX
+	JLT tail3
+loop2:
+	VPMOVZXWD (SI), Z0
+	VPMOVZXWD (DX), Z1
+	VPSLLD $16, Z1, Z1
+	VPORD Z1, Z0, Z0
+	VMOVDQU32 Z0, (DI)
+	ADDQ $64, DI
+	SUBQ $32, SI
+	SUBQ $32, DX
+	ADDQ $64, SI
+	ADDQ $64, DX
+	SUBQ $16, CX
+	JGE loop2
+tail3:
+	CMPQ CX, $-16
+	JEQ done4
+	VPMOVZXWD.Z (SI), K1, Z0
+	VPMOVZXWD.Z (DX), K1, Z1
+	VPSLLD $16, Z1, Z1
+	VPORD Z1, Z0, Z0
+	VMOVDQU32 Z0, K1, (DI)
+done4:
+	ADDQ R9, R8
+	ADDQ R11, R10
+	ADDQ R11, R10
+	DECQ R12
+	JNZ row1
+	VZEROUPPER
+	RET

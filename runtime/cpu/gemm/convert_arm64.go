@@ -38,4 +38,6 @@ func (k *Kernels) bf16Vector([]uint32, int, []float32, int, int, int) bool { ret
 
 func (k *Kernels) pairVector([]uint32, int, []float32, int, int, int) bool { return false }
 
+func (k *Kernels) pairHalvesVector([]uint32, int, []uint16, int, int, int) bool { return false }
+
 func (k *Kernels) widenVector([]float32, []uint16) int { return 0 }

@@ -14,9 +14,13 @@ type Mul struct {
 	A       Rows // M rows of B.K elements
 	M       int
 	B       *layout.Matrix
-	C       Rows      // M rows of B.N elements; must not overlap A
-	Bias    []float32 // B.N elements, or nil
-	Act     act.Kind
+	C       Rows // M rows of B.N elements; must not overlap A
+	// HalfA and HalfC, where they are set, stand for A and C: rows in bf16, two elements to a
+	// word, B.K/2 and B.N/2 words apart. The fields must not change between Scratch and Run
+	// in whether they are set. Not with Residual or Add.
+	HalfA, HalfC []float32
+	Bias         []float32 // B.N elements, or nil
+	Act          act.Kind
 	// Residual rows are added after the activation; none if its Data is nil. They
 	// must not be those of C (Add does that, when there is no activation).
 	Residual Rows
@@ -108,7 +112,50 @@ func (m *Mul) workers(w int) int {
 // Scratch is the number of floats that Run takes with a number of workers.
 func (m *Mul) Scratch(workers int) int {
 	g := m.Kernels.divide(m.B.Precision, m.M, m.B.N, m.workers(workers))
-	return workers * m.Kernels.OperandLen(m.B.Precision, g.rows, m.B.K)
+	return workers * m.per(g)
+}
+
+// per is the floats of scratch of a worker: rows of A as the product takes them, before that as f32
+// where they are bf16 and the product takes another form, and sums that become bf16.
+func (m *Mul) per(g grid) int {
+	n := m.operandLen(g)
+	if m.HalfC != nil {
+		n += g.rows * min(halfColumns, g.cols)
+	}
+	return n
+}
+
+func (m *Mul) operandLen(g grid) int {
+	switch p := m.B.Precision; {
+	case m.HalfA == nil:
+		return m.Kernels.OperandLen(p, g.rows, m.B.K)
+	case m.direct():
+		return 0
+	default:
+		return g.rows*m.B.K + m.Kernels.OperandLen(p, g.rows, m.B.K)
+	}
+}
+
+// direct reports whether the product takes rows in bf16 as they are.
+func (m *Mul) direct() bool { return m.B.Precision == layout.BF16 && m.Kernels.Native(layout.BF16) }
+
+// halfColumns is the number of columns at a time of a result in bf16, of which kernels that
+// do not round themselves leave f32 in between.
+const halfColumns = 8 * layout.NR
+
+// operand is rows m0 to m1 of A.
+func (m *Mul) operand(m0, m1 int, scratch []float32) Operand {
+	p, k := m.B.Precision, m.B.K
+	if m.HalfA == nil {
+		return m.Kernels.Prepare(p, m.A.From(m0), m1-m0, k, nil, scratch)
+	}
+	rows := m.HalfA[m0*(k/2) : m1*(k/2)]
+	if m.direct() {
+		return Windows(rows, k/2, nil, 0)
+	}
+	wide := scratch[:(m1-m0)*k]
+	m.Kernels.WidenBF16(wide, halves(rows))
+	return m.Kernels.Prepare(p, Rows{Data: wide, Stride: k}, m1-m0, k, nil, scratch[len(wide):])
 }
 
 // Run computes C. It fails only if a task panics.
@@ -121,21 +168,32 @@ func (m *Mul) Run(r pool.Runner, scratch []float32) error {
 // Do computes one task; it is for the pool.
 func (m *Mul) Do(i, worker int) {
 	m0, m1, n0, n1 := m.grid.at(i)
-	p := m.B.Precision
-	size := m.Kernels.OperandLen(p, m.grid.rows, m.B.K)
+	size := m.per(m.grid)
+	scratch := m.scratch[worker*size : (worker+1)*size]
 	b := Block{
-		A: m.Kernels.Prepare(p, m.A.From(m0), m1-m0, m.B.K, nil, m.scratch[worker*size:(worker+1)*size]),
-		M: m1 - m0, B: m.B, K1: m.B.K, Bias: m.Bias, Add: m.Add, Act: m.Act,
+		A: m.operand(m0, m1, scratch), M: m1 - m0, B: m.B, K1: m.B.K, Bias: m.Bias, Add: m.Add, Act: m.Act,
 	}
-	c := m.C.From(m0)
+	var c Rows
+	if m.HalfC == nil {
+		c = m.C.From(m0)
+	}
 	step := n1 - n0
 	if m.Residual.Data != nil {
 		// The second pass over C finds it in L2.
 		step = 8 * layout.NR
 	}
+	if m.HalfC != nil {
+		step = halfColumns
+		b.Into = Windows(m.HalfC[m0*(m.B.N/2):], m.B.N/2, nil, 0)
+	}
 	for n := n0; n < n1; n += step {
 		b.N0, b.N1 = n, min(n+step, n1)
-		b.C = Rows{Data: c.Data[min(n, len(c.Data)):], Stride: c.Stride, Index: c.Index}
+		if m.HalfC != nil {
+			b.IntoCol = n
+			b.C = Rows{Data: scratch[m.operandLen(m.grid):], Stride: b.N1 - n}
+		} else {
+			b.C = Rows{Data: c.Data[min(n, len(c.Data)):], Stride: c.Stride, Index: c.Index}
+		}
 		m.Kernels.Run(&b)
 		if m.Residual.Data != nil {
 			m.addResidual(m0, m1, b.N0, b.N1)

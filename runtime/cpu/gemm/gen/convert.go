@@ -149,6 +149,27 @@ func convert(f *asmgen.File) {
 			fn.I("ADDQ $64, DI")
 		}
 	})
+
+	fn = f.Func("pairHalvesZ", 48, "pairHalvesZ is pairRowsZ of rows that are bf16 already.")
+	eachRow(fn, "pairs+32(FP)", []string{"SI", "DX"}, 2, func(masked bool) {
+		if masked {
+			fn.I("VPMOVZXWD.Z (SI), K1, Z0")
+			fn.I("VPMOVZXWD.Z (DX), K1, Z1")
+		} else {
+			fn.I("VPMOVZXWD (SI), Z0")
+			fn.I("VPMOVZXWD (DX), Z1")
+		}
+		fn.I("VPSLLD $16, Z1, Z1")
+		fn.I("VPORD Z1, Z0, Z0")
+		if masked {
+			fn.I("VMOVDQU32 Z0, K1, (DI)")
+			return
+		}
+		fn.I("VMOVDQU32 Z0, (DI)")
+		fn.I("ADDQ $64, DI")
+		fn.I("SUBQ $32, SI") // of the 64 that follow
+		fn.I("SUBQ $32, DX")
+	})
 }
 
 // eachRow emits the arguments dst, dstStride, x, xStride, a count of rows and n, and a
