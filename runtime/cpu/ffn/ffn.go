@@ -21,6 +21,7 @@ import (
 	"github.com/seed-c851cfd2/moec/runtime/cpu/act"
 	"github.com/seed-c851cfd2/moec/runtime/cpu/gemm"
 	"github.com/seed-c851cfd2/moec/runtime/cpu/pool"
+	"github.com/seed-c851cfd2/moec/runtime/cpu/rows"
 )
 
 // Weights are the matrices of an MLP or of one expert. The hidden layer is
@@ -83,7 +84,8 @@ func pad(n int) int { return (n + 15) &^ 15 }
 
 // start sets rows m0 to m1 of y, columns n0 to n1, to the bias plus the residual,
 // either of which may be nil; it is where an output's chain begins.
-func start(k *act.Kernels, y gemm.Rows, m0, m1, n0, n1 int, bias []float32, residual gemm.Rows) {
+func start(k *gemm.Kernels, y gemm.Rows, m0, m1, n0, n1 int, bias []float32, residual gemm.Rows) {
+	add := rows.New(k.Features())
 	for i := m0; i < m1; i++ {
 		at := y.At(i)
 		row := y.Data[at+n0 : at+n1]
@@ -96,9 +98,10 @@ func start(k *act.Kernels, y gemm.Rows, m0, m1, n0, n1 int, bias []float32, resi
 			continue
 		}
 		at = residual.At(i)
-		copy(row, residual.Data[at+n0:at+n1])
-		if bias != nil {
-			k.Add(row, bias[n0:n1])
+		if from := residual.Data[at+n0 : at+n1]; bias != nil {
+			add.Add(row, from, bias[n0:n1])
+		} else {
+			copy(row, from)
 		}
 	}
 }

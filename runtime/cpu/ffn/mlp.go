@@ -158,7 +158,7 @@ func (l *MLP) Do(i, worker int) {
 		k.Convert(&l.hop, l.Down.Precision, l.h, l.Up.N, nil, i0, i1)
 	case phaseOutput:
 		if l.Residual.Data != nil || l.Up.N == 0 {
-			start(k.Act(), l.Y, 0, l.T, i0, i1, l.DownBias, l.Residual)
+			start(k, l.Y, 0, l.T, i0, i1, l.DownBias, l.Residual)
 		}
 		l.outputs(&gemm.Block{
 			A: l.hop, M: l.T, B: l.Down, N0: i0, N1: i1, K1: l.Up.N,
@@ -175,7 +175,7 @@ func (l *MLP) tokens(m0, m1 int, a *arena) {
 	y := l.Y.From(m0)
 	add := l.Residual.Data != nil
 	if add || l.Up.N == 0 {
-		start(k.Act(), l.Y, m0, m1, 0, l.Down.N, l.DownBias, l.Residual)
+		start(k, l.Y, m0, m1, 0, l.Down.N, l.DownBias, l.Residual)
 	}
 	for f := 0; f < l.Up.N; f += l.chunk {
 		n := min(l.chunk, l.Up.N-f)

@@ -127,7 +127,7 @@ func (l *MoE) Run(r pool.Runner, scratch []float32) error {
 // begin starts the chains of tokens m0 to m1 and columns n0 to n1.
 func (l *MoE) begin(m0, m1, n0, n1 int) {
 	if l.Shared == nil {
-		start(l.Kernels.Act(), l.Y, m0, m1, n0, n1, l.Bias, l.Residual)
+		start(l.Kernels, l.Y, m0, m1, n0, n1, l.Bias, l.Residual)
 		return
 	}
 	if l.Bias != nil {

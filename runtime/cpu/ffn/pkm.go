@@ -179,7 +179,7 @@ func (l *PKM) scores(q gemm.Rows, at int, keys *layout.Matrix, bias []float32, h
 
 // output adds the weighted values to columns n0 to n1 of tokens m0 to m1.
 func (l *PKM) output(m0, m1, n0, n1 int, picked []int32, weights []float32, counts []int32) {
-	start(l.Kernels.Act(), l.Y, m0, m1, n0, n1, l.Bias, l.Residual)
+	start(l.Kernels, l.Y, m0, m1, n0, n1, l.Bias, l.Residual)
 	for i := m0; i < m1; i++ {
 		at := l.Y.At(i)
 		from, n := (i-m0)*l.heads*l.slots, int(counts[i-m0])
@@ -207,7 +207,7 @@ func (l *PKM) dense(a *arena, m0, m1 int) {
 	for j := range ones {
 		ones[j] = 1
 	}
-	start(k.Act(), l.Y, m0, m1, 0, l.Dv, l.Bias, l.Residual)
+	start(k, l.Y, m0, m1, 0, l.Dv, l.Bias, l.Residual)
 	chunk := l.chunk()
 	h, conv := a.floats(m*chunk*l.n2), a.floats(k.OperandLen(l.Dense.Precision, m, chunk*l.n2))
 	for i0 := 0; i0 < l.n1; i0 += chunk {

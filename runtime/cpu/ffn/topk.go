@@ -160,7 +160,7 @@ func (l *TopKMLP) list(i int) (n, idx []int32, val []float32) {
 // output computes columns n0 to n1 of tokens m0 to m1.
 func (l *TopKMLP) output(m0, m1, n0, n1 int) {
 	k := l.Kernels
-	start(k.Act(), l.Y, m0, m1, n0, n1, l.DownBias, l.Residual)
+	start(k, l.Y, m0, m1, n0, n1, l.DownBias, l.Residual)
 	if l.lists == nil {
 		k.Run(&gemm.Block{A: l.hop, M: m1 - m0, B: l.Down, N0: n0, N1: n1, K1: l.Up.N, C: columns(l.Y.From(m0), n0), Add: true})
 		return
