@@ -18,6 +18,10 @@ func main() {
 	macs(f, "i8Z", "Z", func(fn *asmgen.Func, r int) { fn.I("VPDPBUSD Z31, Z30, Z%d", r) })
 	tiles(f, "bf16T", asmgen.TDPBF16PS)
 	tiles(f, "i8T", asmgen.TDPBUSD)
+	for _, store := range []bool{false, true} {
+		loadedTiles(f, "bf16L", asmgen.TDPBF16PS, store)
+		loadedTiles(f, "i8L", asmgen.TDPBUSD, store)
+	}
 	read(f, "readZ", "Z", 64)
 	read(f, "readY", "Y", 32)
 	if err := f.WriteFile("probe_amd64.s"); err != nil {
