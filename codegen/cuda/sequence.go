@@ -99,9 +99,9 @@ func (l *Lowering) recurrent(n *ir.Node) (*Choice, error) {
 		return nil, p.err
 	}
 	src.numbers["bias"], src.numbers["r_bias"] = s.FoldBias(bias)
-	for i, name := range map[int]string{0: "x", 5: "init_h", 6: "init_c"} {
+	for i, name := range []string{0: "x", 5: "init_h", 6: "init_c"} {
 		v := input(n, i)
-		if v == nil {
+		if v == nil || name == "" {
 			continue
 		}
 		o, err := l.inF32(c, v)
