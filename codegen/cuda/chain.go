@@ -95,9 +95,9 @@ func (c *chainBuilder) build(root *ir.Value, out ptx.View) (*ptx.Kernel, []Opera
 	if c.half > 0 {
 		c.cut(&e)
 	}
-	k, err := e.Kernel()
+	k, err := emit(e)
 	if err != nil {
-		return nil, nil, decline("%v", err)
+		return nil, nil, err
 	}
 	return k, args, nil
 }
