@@ -2,6 +2,7 @@ package ops
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/seed-c851cfd2/moec/ir"
 	"github.com/seed-c851cfd2/moec/ir/tensor"
@@ -166,7 +167,11 @@ func newWindow(s windowSpec, big []int) (*window, error) {
 	return w, nil
 }
 
-func toInts(v []int64) []int { return mapTo(v, func(x int64) int { return int(x) }) }
+// sizeInt is a size as an int: one that an int cannot hold becomes the greatest, which
+// the bounds on elements refuse.
+func sizeInt(n int64) int { return int(min(n, math.MaxInt)) }
+
+func toInts(v []int64) []int { return mapTo(v, sizeInt) }
 
 // tap splits a kernel position into one offset per axis, in input elements.
 func (w *window) tap(t int) []int {
