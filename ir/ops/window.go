@@ -17,8 +17,8 @@ type windowSpec struct {
 }
 
 // windowLimit bounds kernel sizes, strides, dilations and pads, so that positions
-// computed from them cannot overflow.
-const windowLimit = 1 << 30
+// computed from them cannot overflow, in 32 bits either.
+const windowLimit = min(1<<30, math.MaxInt/8)
 
 // check completes the defaults for n spatial axes and refuses impossible values.
 func (s windowSpec) check(n int) (windowSpec, error) {

@@ -88,6 +88,9 @@ func bindPool(b *Binding) (Bound, error) {
 	if err != nil {
 		return Bound{}, err
 	}
+	if none, ok := noWindows(b); ok {
+		return none, nil
+	}
 	if len(win) > 3 {
 		return bindRef(b)
 	}
@@ -122,13 +125,8 @@ func windowCounts(win []ops.WindowAxis, padded bool) []float32 {
 		next := make([]float32, 0, len(count)*a.Out)
 		for _, c := range count {
 			for p := range a.Out {
-				n := 0
-				for k := range a.Kernel {
-					if at := p*a.Stride - a.PadLo + k*a.Dilation; at >= lo && at < hi {
-						n++
-					}
-				}
-				next = append(next, c*float32(n))
+				first := p*a.Stride - a.PadLo
+				next = append(next, c*float32(tapsBelow(a, hi-first)-tapsBelow(a, lo-first)))
 			}
 		}
 		count = next
