@@ -12,12 +12,16 @@ import (
 // by plane; for more, packing the planes as columns of a product pays.
 const smallMultiplier = 4
 
-// convAxes completes the axes of a window to three, the missing ones first.
+// convAxes completes the axes of a window to three, the missing ones first. Where there is
+// one window its stride says nothing, and kernels that complete tiles must not walk by it.
 func convAxes(w []ops.WindowAxis) (axes [3]conv.Axis) {
 	for i := range axes {
 		axes[i] = conv.Axis{In: 1, Out: 1, Kernel: 1, Stride: 1, Dilation: 1}
 	}
 	for i, a := range w {
+		if a.Out == 1 {
+			a.Stride = 1
+		}
 		axes[3-len(w)+i] = conv.Axis{In: a.In, Out: a.Out, Kernel: a.Kernel, Stride: a.Stride, Dilation: a.Dilation, Pad: a.PadLo}
 	}
 	return axes
