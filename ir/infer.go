@@ -64,6 +64,9 @@ func (in *inferrer) node(n *Node) error {
 		if v == nil {
 			continue
 		}
+		if err := v.Type.fits(); err != nil {
+			return err
+		}
 		c.Ins[i], c.Consts[i], c.Syms[i] = v.Type, v.Const, in.syms[v]
 	}
 	if len(n.Subgraphs) > 0 {

@@ -2,6 +2,8 @@ package ir
 
 import (
 	"context"
+	"math"
+	"slices"
 
 	"github.com/seed-c851cfd2/moec/ir/tensor"
 )
@@ -181,7 +183,7 @@ func (c *EvalCtx) Has(i int) bool { return c.In(i) != nil }
 // Out makes output i and returns it for writing. Every element must be written.
 func (c *EvalCtx) Out(i int, dt tensor.DType, shape ...int) (*tensor.Tensor, error) {
 	n, ok := tensor.CheckedElems(shape)
-	if !ok || c.MaxElems > 0 && n > c.MaxElems {
+	if !ok || c.MaxElems > 0 && n > c.MaxElems || slices.Contains(shape, math.MaxInt) { // a size cut off to an int
 		return nil, limitError(shape, c.MaxElems)
 	}
 	var t *tensor.Tensor

@@ -1,6 +1,8 @@
 package ir
 
 import (
+	"fmt"
+	"math"
 	"strconv"
 	"strings"
 
@@ -94,9 +96,19 @@ func (t Type) Static() (shape []int, ok bool) {
 		if !d.IsKnown() {
 			return nil, false
 		}
-		shape[i] = int(d.Size)
+		shape[i] = int(min(d.Size, math.MaxInt)) // the greatest is beyond every bound on elements
 	}
 	return shape, true
+}
+
+// fits refuses sizes that an int cannot hold on a platform of 32 bits.
+func (t Type) fits() error {
+	for _, d := range t.Shape {
+		if d.IsKnown() && d.Size > math.MaxInt {
+			return fmt.Errorf("%w: a dimension of %d is more than this platform can address", ErrLimit, d.Size)
+		}
+	}
+	return nil
 }
 
 // Equal reports whether both types say the same.

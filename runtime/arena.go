@@ -1,9 +1,12 @@
 package runtime
 
 import (
+	"fmt"
+	"math"
 	"slices"
 
 	"github.com/seed-c851cfd2/moec/codegen/plan"
+	"github.com/seed-c851cfd2/moec/ir"
 	"github.com/seed-c851cfd2/moec/ir/tensor"
 )
 
@@ -27,8 +30,38 @@ const (
 
 const arenaAlign = 64
 
+// maxArena bounds the bytes of an arena and of one value in it: no system has more
+// addresses, and sums of two do not overflow.
+const maxArena = min(1<<46, math.MaxInt/2)
+
+// checkSizes holds the values that steps of known shapes make to a bound on elements, 0 for
+// none but what memory has addresses for.
+func (in *Instance) checkSizes(limit int) error {
+	if limit <= 0 {
+		limit = maxArena
+	}
+	for pos, si := range in.Steps {
+		if in.Dynamic[pos] {
+			continue // when it runs
+		}
+		st := in.Fn.Steps[si]
+		for i, v := range st.Out {
+			if v < 0 {
+				continue
+			}
+			t := in.Types[v]
+			shape, _ := t.Static()
+			if n, ok := tensor.CheckedElems(shape); !ok || n > limit || n > maxArena/max(1, t.DType.Size()) {
+				return StepError(st, fmt.Errorf("%w: output %d would be %s (raise the bound with --max-elems)", ir.ErrLimit, i, t))
+			}
+		}
+	}
+	return nil
+}
+
 // layout gives every value its place. Arena values share memory when their lives do
-// not overlap: each takes the lowest gap that fits, in order of the steps.
+// not overlap: each takes the lowest gap that fits, in order of the steps. A size beyond
+// maxArena is more than that.
 func (in *Instance) layout() (slots []slot, size int) {
 	fn := in.Fn
 	slots = make([]slot, len(fn.Values))
@@ -90,7 +123,7 @@ func (in *Instance) layout() (slots []slot, size int) {
 				at = i
 				break
 			}
-			off = b.off + b.size
+			off = min(b.off+b.size, maxArena)
 		}
 		live = slices.Insert(live, at, block{off, n, last[v]})
 		slots[v].offset = off

@@ -75,7 +75,12 @@ func (s *Session) prepare(fun *function, key string, p *prepared, ins []*tensor.
 				return nil, err
 			}
 			p := &prepared{key: key, inst: inst}
-			p.slots, p.size = inst.layout()
+			if err := inst.checkSizes(s.opt.MaxElems); err != nil {
+				return nil, err
+			}
+			if p.slots, p.size = inst.layout(); p.size > maxArena {
+				return nil, fmt.Errorf("%w: values take more than %d bytes at a time", ir.ErrLimit, maxArena)
+			}
 			fun.mu.Lock()
 			defer fun.mu.Unlock()
 			if fun.ready == nil {
@@ -150,6 +155,9 @@ func (s *Session) newExecution(p *prepared) (*execution, error) {
 			b, err := s.device.Bind(ex.binding(st, in.Types))
 			if err != nil {
 				return nil, StepError(st, err)
+			}
+			if b.Scratch < 0 || b.Scratch > maxArena {
+				return nil, StepError(st, fmt.Errorf("%w: its kernel works in %d bytes", ir.ErrLimit, b.Scratch))
 			}
 			c.bound = b
 			scratch = max(scratch, b.Scratch)

@@ -11,6 +11,7 @@ package runtime
 import (
 	"context"
 	"fmt"
+	goruntime "runtime"
 	"slices"
 	"sort"
 	"strings"
@@ -72,10 +73,12 @@ func New(p *plan.Program, opt Options) (*Session, error) {
 		dev.Close()
 		return nil, err
 	}
+	goruntime.AddCleanup(s, (*cpu.Device).Close, dev)
 	return s, nil
 }
 
-// Close stops the session's workers. No run may be under way.
+// Close stops the session's workers; those of a session that is dropped without it stop
+// when the collector finds out. No run may be under way.
 func (s *Session) Close() error {
 	s.device.Close()
 	return nil

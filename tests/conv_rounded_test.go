@@ -25,6 +25,8 @@ func roundedShapes() []convShape {
 		{x: []int{1, 96, 15, 13}, w: []int{40, 96, 3, 3}, strides: []int64{2, 2}, pads: []int64{1, 1, 1, 1}, residual: true},
 		{x: []int{1, 32, 23, 19}, w: []int{33, 32, 5, 5}, strides: []int64{3, 2}, pads: []int64{2, 2, 2, 2}, bias: true, activated: true},
 		{x: []int{2, 32, 9, 11}, w: []int{64, 32, 2, 4}, strides: []int64{1, 3}, pads: []int64{0, 1, 3, 5}, bias: true},
+		{x: []int{2, 16, 9, 7}, w: []int{24, 16, 3, 2}, strides: []int64{2, 5}, pads: []int64{1, 5, 5, 5}, bias: true}, // windows of padding alone
+		{x: []int{2, 32, 5, 4}, w: []int{24, 32, 3, 2}, pads: []int64{1, 6, 1, 3}},
 		{x: []int{1, 64, 12, 12}, w: []int{100, 64, 3, 3}, pads: []int64{-1, -2, 0, -1}, bias: true},
 		{x: []int{1, 64, 12, 17}, w: []int{32, 64, 3, 3}, dilations: []int64{2, 3}, pads: []int64{2, 3, 2, 3}, residual: true, activated: true},
 		{x: []int{1, 64, 12, 17}, w: []int{32, 64, 3, 3}, strides: []int64{2, 2}, dilations: []int64{3, 2}, pads: []int64{2, 3, 2, 3}},

@@ -35,7 +35,7 @@ func (a *app) maxElems() int {
 	if a.limits.Elems > 0 {
 		return a.limits.Elems
 	}
-	return 1 << 31
+	return onnx.DefaultElems
 }
 
 // loadGraph imports an ONNX file.

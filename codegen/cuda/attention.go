@@ -76,9 +76,9 @@ func (l *Lowering) attention(n *ir.Node) (*Choice, error) {
 			return nil, err
 		}
 	}
-	kern, err := s.Kernel()
+	kern, err := emit(s)
 	if err != nil {
-		return nil, decline("%v", err)
+		return nil, err
 	}
 	if args, err = l.more(args, ins...); err != nil {
 		return nil, err

@@ -95,9 +95,9 @@ func (c *chainBuilder) build(root *ir.Value, out ptx.View) (*ptx.Kernel, []Opera
 	if c.half > 0 {
 		c.cut(&e)
 	}
-	k, err := e.Kernel()
+	k, err := emit(e)
 	if err != nil {
-		return nil, nil, decline("%v", err)
+		return nil, nil, err
 	}
 	return k, args, nil
 }
@@ -126,32 +126,27 @@ func (c *chainBuilder) grow(root *ir.Value) {
 		return
 	}
 	c.inside[root.Def] = true
+	order := []*ir.Node{root.Def} // of inside: which nodes are left out at the bounds must not vary
 	for again := true; again && len(c.inside) < maxChain; {
 		again = false
-		for n := range c.copyInside() {
+		for _, n := range order {
 			for _, v := range operandsOf(n) {
 				if v == nil || v.Def == nil || c.inside[v.Def] || elementwise(v.Def) == nil && !c.turns(v.Def) || !c.free(v.Def, nil) || !c.same(v) || !c.onlyInside(v) || c.width() >= maxInputs {
 					continue
 				}
-				c.inside[v.Def] = true
+				added := []*ir.Node{v.Def}
 				if c.turns(v.Def) {
 					c.half, _ = c.l.rotation(v.Def)
-					for _, m := range rotationNodes(v.Def) {
-						c.inside[m] = true
-					}
+					added = append(added, rotationNodes(v.Def)...)
 				}
+				for _, m := range added {
+					c.inside[m] = true
+				}
+				order = append(order, added...)
 				again = true
 			}
 		}
 	}
-}
-
-func (c *chainBuilder) copyInside() map[*ir.Node]bool {
-	out := make(map[*ir.Node]bool, len(c.inside))
-	for n := range c.inside {
-		out[n] = true
-	}
-	return out
 }
 
 // width bounds the tensors that the chain reads so far.

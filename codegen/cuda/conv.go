@@ -137,14 +137,15 @@ func (l *Lowering) conv(n *ir.Node) (*Choice, error) {
 		return nil, decline("no kernel function for activation %q", act)
 	}
 	p.Out(v, l.float)
-	var k *ptx.Kernel
+	var s spec
 	if depthwise {
-		k, err = ptx.Depthwise{Batch: xd[0], C: groups, Mult: outC / groups, H: h, W: wi, DType: l.float, Epilogue: p, Extra: extra}.Kernel()
+		s = ptx.Depthwise{Batch: xd[0], C: groups, Mult: outC / groups, H: h, W: wi, DType: l.float, Epilogue: p, Extra: extra}
 	} else {
-		k, err = ptx.Conv{Batch: xd[0], InC: perGroup * groups, OutC: outC, Groups: groups, H: h, W: wi, DType: l.float, Math: l.math, Epilogue: p, Extra: extra}.Kernel()
+		s = ptx.Conv{Batch: xd[0], InC: perGroup * groups, OutC: outC, Groups: groups, H: h, W: wi, DType: l.float, Math: l.math, Epilogue: p, Extra: extra}
 	}
+	k, err := emit(s)
 	if err != nil {
-		return nil, decline("%v", err)
+		return nil, err
 	}
 	return launchOne(k, "windows are fetched while tiles are copied, no image matrix", append(args, Operand{Value: y})...), nil
 }
@@ -174,15 +175,7 @@ func (l *Lowering) pool(n *ir.Node) (*Choice, error) {
 	if err != nil {
 		return nil, err
 	}
-	k, err := s.Kernel()
-	if err != nil {
-		return nil, decline("%v", err)
-	}
-	args, err := l.operands(n.Inputs[0])
-	if err != nil {
-		return nil, err
-	}
-	return launchOne(k, "", append(args, Operand{Value: n.Outputs[0]})...), nil
+	return l.launch(n, s, n.Inputs[0])
 }
 
 // convTranspose is a transposed convolution with bias.
@@ -213,16 +206,9 @@ func (l *Lowering) convTranspose(n *ir.Node) (*Choice, error) {
 	if s.H, s.W, err = window2(xd[2:], yd[2:], kernel, a.Strides, a.Dilations, a.Pads, a.AutoPad); err != nil {
 		return nil, err
 	}
-	k, err := s.Kernel()
-	if err != nil {
-		return nil, decline("%v", err)
+	ins := []*ir.Value{x, w}
+	if s.Bias {
+		ins = append(ins, n.Inputs[2])
 	}
-	args, err := l.operands(x, w)
-	if err == nil && s.Bias {
-		args, err = l.more(args, n.Inputs[2])
-	}
-	if err != nil {
-		return nil, err
-	}
-	return launchOne(k, "", append(args, Operand{Value: y})...), nil
+	return l.launch(n, s, ins...)
 }

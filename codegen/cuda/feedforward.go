@@ -137,6 +137,15 @@ func (p *parameters) data(i int) []float32 {
 	return tensor.Data[float32](v.Const)
 }
 
+// add gives the numbers of input i to a source under a name; it reports whether there are any.
+func (p *parameters) add(to sources, name string, i int) bool {
+	v := p.data(i)
+	if v != nil {
+		to.numbers[name] = v
+	}
+	return v != nil
+}
+
 // shape is the shape of input i.
 func (p *parameters) shape(i int) []int {
 	v := input(p.n, i)
@@ -163,13 +172,7 @@ func (l *Lowering) mlpThen(n *ir.Node, t *tail) (*Choice, error) {
 	d := l.dims.of(x)
 	s := ptx.MLP{Tokens: ptx.Elems(d[:len(d)-1]), DType: l.float, Math: l.math}
 	src := sources{operands: map[string]Operand{"y": {Value: n.Outputs[0]}}, numbers: map[string][]float32{}}
-	add := func(name string, i int) bool {
-		v := p.data(i)
-		if v != nil {
-			src.numbers[name] = v
-		}
-		return v != nil
-	}
+	add := func(name string, i int) bool { return p.add(src, name, i) }
 	w1, w2 := ops.MLPInW1, ops.MLPInW2
 	act := ops.ActNone
 	switch a := n.Attrs.(type) {
@@ -307,13 +310,7 @@ func (l *Lowering) moeThen(n *ir.Node, t *tail) (*Choice, error) {
 		s.K = s.E
 	}
 	src := sources{operands: map[string]Operand{"y": {Value: n.Outputs[0]}}, numbers: map[string][]float32{}}
-	add := func(name string, i int) bool {
-		v := p.data(i)
-		if v != nil {
-			src.numbers[name] = v
-		}
-		return v != nil
-	}
+	add := func(name string, i int) bool { return p.add(src, name, i) }
 	add("w1", ops.MoEInW1)
 	add("w2", ops.MoEInW2)
 	s.Gated = add("up", ops.MoEInUp)
@@ -391,13 +388,7 @@ type sharedExpert struct {
 func (l *Lowering) sharedExpert(p *parameters, m ptx.MoE, x Operand) (*sharedExpert, error) {
 	s := ptx.MLP{Tokens: m.Tokens, DType: m.DType, Math: m.Math, Activation: m.Activation, D: m.D, Dv: m.Dv}
 	src := sources{operands: map[string]Operand{"x": x}, numbers: map[string][]float32{}, prefix: "shared_"}
-	add := func(name string, i int) bool {
-		v := p.data(i)
-		if v != nil {
-			src.numbers[name] = v
-		}
-		return v != nil
-	}
+	add := func(name string, i int) bool { return p.add(src, name, i) }
 	add("w1", ops.MoEInSharedW1)
 	add("w2", ops.MoEInSharedW2)
 	s.Bias1, s.Gated, s.UpBias = add("b1", ops.MoEInSharedB1), add("up", ops.MoEInSharedUp), add("up_bias", ops.MoEInSharedUpB)

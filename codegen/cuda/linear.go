@@ -201,9 +201,9 @@ func (l *Lowering) linearFor(n *ir.Node, rows ptx.Expr, float tensor.DType, pl p
 		return c, l.normProduct(&g, t, c, args)
 	}
 	note := l.tile(pl, &g, ptx.N(1))
-	kern, err := g.Kernel()
+	kern, err := emit(g)
 	if err != nil {
-		return nil, decline("%v", err)
+		return nil, err
 	}
 	c.Launches = []Launch{{Kernel: kern, Args: append(args, Operand{Value: n.Outputs[0]}), Note: note}}
 	return c, nil
@@ -225,19 +225,6 @@ func (l *Lowering) tile(pl ptx.Planner, g *ptx.Gemm, batch ptx.Expr) string {
 	t, reason, bound := pl.Gemm(g.Math, l.dims.estimate(batch), pl.Tokens, l.dims.estimate(g.N), l.dims.estimate(g.K))
 	g.Tile = t
 	return fmt.Sprintf("%s; bound %s", reason, bound)
-}
-
-func (l *Lowering) operands(vs ...*ir.Value) ([]Operand, error) { return l.more(nil, vs...) }
-
-func (l *Lowering) more(args []Operand, vs ...*ir.Value) ([]Operand, error) {
-	for _, v := range vs {
-		o, err := l.operand(v)
-		if err != nil {
-			return nil, err
-		}
-		args = append(args, o)
-	}
-	return args, nil
 }
 
 // weight makes the right operand of a product: packed when it is a constant.
@@ -312,9 +299,9 @@ func (l *Lowering) matmul(n *ir.Node) (*Choice, error) {
 	return l.variants(m, cuts, func(pl ptx.Planner) (*Choice, error) {
 		g := g
 		note := l.tile(pl, &g, ptx.Elems(batch))
-		kern, err := g.Kernel()
+		kern, err := emit(g)
 		if err != nil {
-			return nil, decline("%v", err)
+			return nil, err
 		}
 		args, err := l.operands(a, b)
 		if err != nil {

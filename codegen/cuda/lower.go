@@ -373,21 +373,3 @@ func (l *Lowering) store(v *ir.Value, layout string, data func() (*tensor.Tensor
 	l.stored[key] = c
 	return c, nil
 }
-
-// operand is a value or constant as an argument.
-func (l *Lowering) operand(v *ir.Value) (Operand, error) {
-	if !v.IsConst() {
-		if _, err := l.storage(v.Type.DType); err != nil {
-			return Operand{}, err
-		}
-		l.read[v] = true
-		return Operand{Value: v}, nil
-	}
-	c, err := l.constant(v)
-	return Operand{Const: c}, err
-}
-
-// launchOne is the choice of one kernel.
-func launchOne(k *ptx.Kernel, note string, args ...Operand) *Choice {
-	return &Choice{Kernel: plan.KernelLaunch, Launches: []Launch{{Kernel: k, Args: args, Note: note}}}
-}

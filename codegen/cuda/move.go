@@ -180,9 +180,9 @@ func (c *chainBuilder) part(v *ir.Value, out ptx.View) (*ptx.Kernel, []Operand, 
 	}
 	var p ptx.Program
 	p.Out(p.In(dt), dt)
-	k, err := ptx.Elementwise{Name: "move", Shape: c.shape, Inputs: []ptx.View{ptx.Contiguous(c.shape)}, Outputs: []ptx.View{out}, Prog: p}.Kernel()
+	k, err := emit(ptx.Elementwise{Name: "move", Shape: c.shape, Inputs: []ptx.View{ptx.Contiguous(c.shape)}, Outputs: []ptx.View{out}, Prog: p})
 	if err != nil {
-		return nil, nil, decline("%v", err)
+		return nil, nil, err
 	}
 	return k, []Operand{a}, nil
 }
@@ -218,9 +218,9 @@ func (l *Lowering) split(n *ir.Node) (*Choice, error) {
 		at = at.Add(shape[axis])
 		var p ptx.Program
 		p.Out(p.In(dt), dt)
-		k, err := ptx.Elementwise{Name: "move", Shape: shape, Inputs: []ptx.View{view}, Outputs: []ptx.View{ptx.Contiguous(shape)}, Prog: p}.Kernel()
+		k, err := emit(ptx.Elementwise{Name: "move", Shape: shape, Inputs: []ptx.View{view}, Outputs: []ptx.View{ptx.Contiguous(shape)}, Prog: p})
 		if err != nil {
-			return nil, decline("%v", err)
+			return nil, err
 		}
 		c.Launches = append(c.Launches, Launch{Kernel: k, Args: []Operand{a, {Value: v}}})
 	}

@@ -190,9 +190,9 @@ func (l *Lowering) parts(n *ir.Node, parts []*ir.Node) (*Choice, error) {
 	p.Out(v, l.float)
 	g.Epilogue = p
 	note := l.tile(l.planner, &g, ptx.N(len(parts)))
-	kern, err := g.Kernel()
+	kern, err := emit(g)
 	if err != nil {
-		return nil, decline("%v", err)
+		return nil, err
 	}
 	for _, m := range parts {
 		args = append(args, Operand{Value: m.Outputs[0]})

@@ -63,15 +63,7 @@ func (l *Lowering) pad(n *ir.Node) (*Choice, error) {
 			s.Value = float64(plan.Clamp(float32(s.Value), l.float))
 		}
 	}
-	k, err := s.Kernel()
-	if err != nil {
-		return nil, decline("%v", err)
-	}
-	args, err := l.operands(x)
-	if err != nil {
-		return nil, err
-	}
-	return launchOne(k, "", append(args, Operand{Value: n.Outputs[0]})...), nil
+	return l.launch(n, s, x)
 }
 
 // repeat is a value repeated along its dimensions.
@@ -103,15 +95,7 @@ func (l *Lowering) repeat(n *ir.Node) (*Choice, error) {
 
 // elements is one launch of a program over a shape.
 func (l *Lowering) elements(n *ir.Node, name string, shape []ptx.Expr, p ptx.Program, in []ptx.View, out ptx.View, ins ...*ir.Value) (*Choice, error) {
-	k, err := ptx.Elementwise{Name: name, Shape: shape, Inputs: in, Outputs: []ptx.View{out}, Prog: p}.Kernel()
-	if err != nil {
-		return nil, decline("%v", err)
-	}
-	args, err := l.operands(ins...)
-	if err != nil {
-		return nil, err
-	}
-	return launchOne(k, "", append(args, Operand{Value: n.Outputs[0]})...), nil
+	return l.launch(n, ptx.Elementwise{Name: name, Shape: shape, Inputs: in, Outputs: []ptx.View{out}, Prog: p}, ins...)
 }
 
 // zero adds the number 0 in the kind of a stored type.

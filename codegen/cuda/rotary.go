@@ -82,9 +82,9 @@ func (l *Lowering) rotary(n *ir.Node) (*Choice, error) {
 	}
 	c := &Choice{Kernel: plan.KernelLaunch}
 	launch := func(e ptx.Elementwise, args ...Operand) error {
-		k, err := e.Kernel()
+		k, err := emit(e)
 		if err != nil {
-			return decline("%v", err)
+			return err
 		}
 		c.Launches = append(c.Launches, Launch{Kernel: k, Args: args})
 		return nil

@@ -137,9 +137,9 @@ func (l *Lowering) normProduct(g *ptx.Gemm, t *tail, c *Choice, args []Operand) 
 		return decline("%s", why)
 	}
 	g.Tile, g.Norm = tile, &t.norm
-	kern, err := g.Kernel()
+	kern, err := emit(g)
 	if err != nil {
-		return decline("%v", err)
+		return err
 	}
 	if args, err = l.more(args, t.params()...); err != nil {
 		return err

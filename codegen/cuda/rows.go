@@ -64,9 +64,9 @@ func (l *Lowering) norm(n *ir.Node) (*Choice, error) {
 	if s.Sum {
 		args = append(args, Operand{Value: n.Outputs[1]})
 	}
-	k, err := s.Kernel()
+	k, err := emit(s)
 	if err != nil {
-		return nil, decline("%v", err)
+		return nil, err
 	}
 	return launchOne(k, why, args...), nil
 }
@@ -91,9 +91,9 @@ func (l *Lowering) instanceNorm(n *ir.Node) (*Choice, error) {
 	for i := range size {
 		tensor.Data[float32](ones)[i] = 1
 	}
-	norm, err := ptx.Norm{Rows: d[0].Mul(d[1]), D: space, DType: l.float, Scale: tensor.F32, Eps: n.Attrs.(*ops.InstanceNormAttrs).Epsilon}.Kernel()
+	norm, err := emit(ptx.Norm{Rows: d[0].Mul(d[1]), D: space, DType: l.float, Scale: tensor.F32, Eps: n.Attrs.(*ops.InstanceNormAttrs).Epsilon})
 	if err != nil {
-		return nil, decline("%v", err)
+		return nil, err
 	}
 	args, err := l.operands(x)
 	if err != nil {
@@ -107,9 +107,9 @@ func (l *Lowering) instanceNorm(n *ir.Node) (*Choice, error) {
 	p.Out(p.Do("add", p.Do("mul", v, s), b), l.float)
 	shape := []ptx.Expr{d[0], d[1], space}
 	all := ptx.Contiguous(shape)
-	k, err := ptx.Elementwise{Name: "channel_affine", Shape: shape, Inputs: []ptx.View{all, channel, channel}, Outputs: []ptx.View{all}, Prog: p}.Kernel()
+	k, err := emit(ptx.Elementwise{Name: "channel_affine", Shape: shape, Inputs: []ptx.View{all, channel, channel}, Outputs: []ptx.View{all}, Prog: p})
 	if err != nil {
-		return nil, decline("%v", err)
+		return nil, err
 	}
 	args, err = l.more([]Operand{{Value: y}}, n.Inputs[1], n.Inputs[2])
 	if err != nil {
@@ -136,15 +136,7 @@ func (l *Lowering) softmax(n *ir.Node) (*Choice, error) {
 	if axis >= len(d) {
 		return nil, decline("softmax of a scalar")
 	}
-	k, err := ptx.Softmax{Outer: ptx.Elems(d[:axis]), D: d[axis], Inner: ptx.Elems(d[axis+1:]), DType: float, Log: n.Is("LogSoftmax")}.Kernel()
-	if err != nil {
-		return nil, decline("%v", err)
-	}
-	args, err := l.operands(n.Inputs[0])
-	if err != nil {
-		return nil, err
-	}
-	return launchOne(k, "", append(args, Operand{Value: n.Outputs[0]})...), nil
+	return l.launch(n, ptx.Softmax{Outer: ptx.Elems(d[:axis]), D: d[axis], Inner: ptx.Elems(d[axis+1:]), DType: float, Log: n.Is("LogSoftmax")}, n.Inputs[0])
 }
 
 // fold is a reduction of some axes.
@@ -168,15 +160,7 @@ func (l *Lowering) fold(n *ir.Node, kind string, axes []int, last bool) (*Choice
 		}
 	}
 	s.In.Strides = append(s.In.Strides, inner...)
-	k, err := s.Kernel()
-	if err != nil {
-		return nil, decline("%v", err)
-	}
-	args, err := l.operands(x)
-	if err != nil {
-		return nil, err
-	}
-	return launchOne(k, "", append(args, Operand{Value: n.Outputs[0]})...), nil
+	return l.launch(n, s, x)
 }
 
 func (l *Lowering) reduce(n *ir.Node) (*Choice, error) {
@@ -240,16 +224,8 @@ func (l *Lowering) gather(n *ir.Node) (*Choice, error) {
 	}
 	d := l.dims.of(x)
 	axis := axisOf(n.Attrs.(*ops.AxisAttrs).Axis, len(d))
-	k, err := ptx.Gather{
+	return l.launch(n, ptx.Gather{
 		Outer: ptx.Elems(d[:axis]), Axis: d[axis], Inner: ptx.Elems(d[axis+1:]), Count: ptx.Elems(l.dims.of(index)),
 		DType: dt, Index: index.Type.DType,
-	}.Kernel()
-	if err != nil {
-		return nil, decline("%v", err)
-	}
-	args, err := l.operands(x, index)
-	if err != nil {
-		return nil, err
-	}
-	return launchOne(k, "", append(args, Operand{Value: n.Outputs[0]})...), nil
+	}, x, index)
 }

@@ -46,14 +46,15 @@ func (l *Lowering) topK(n *ir.Node) (*Choice, error) {
 		c.Temps = append(c.Temps, plan.Temp{Bytes: ptx.Elems(out).MulN(size).String()})
 	}
 	count := out[axis]
-	var k *ptx.Kernel
+	var s spec
 	if fixed, ok := count.Const(); ok && fixed > 0 && fixed <= manyRounds && inner.Is(1) && dt == l.float {
-		k, err = ptx.TopK{Rows: ptx.Elems(d[:axis]), D: d[axis], K: int(fixed), DType: dt, Smallest: !a.Largest}.Kernel()
+		s = ptx.TopK{Rows: ptx.Elems(d[:axis]), D: d[axis], K: int(fixed), DType: dt, Smallest: !a.Largest}
 	} else {
-		k, err = ptx.Rank{Outer: ptx.Elems(d[:axis]), D: d[axis], Inner: inner, K: count, DType: dt, Smallest: !a.Largest}.Kernel()
+		s = ptx.Rank{Outer: ptx.Elems(d[:axis]), D: d[axis], Inner: inner, K: count, DType: dt, Smallest: !a.Largest}
 	}
+	k, err := emit(s)
 	if err != nil {
-		return nil, decline("%v", err)
+		return nil, err
 	}
 	c.Launches = []Launch{{Kernel: k, Args: args}}
 	return c, nil
@@ -67,17 +68,9 @@ func (l *Lowering) gatherElements(n *ir.Node) (*Choice, error) {
 		return nil, err
 	}
 	d := l.dims.of(x)
-	k, err := ptx.GatherElements{
+	return l.launch(n, ptx.GatherElements{
 		Shape: d, Count: l.dims.of(index), Axis: axisOf(n.Attrs.(*ops.AxisAttrs).Axis, len(d)), DType: dt, Index: index.Type.DType,
-	}.Kernel()
-	if err != nil {
-		return nil, decline("%v", err)
-	}
-	args, err := l.operands(x, index)
-	if err != nil {
-		return nil, err
-	}
-	return launchOne(k, "", append(args, Operand{Value: n.Outputs[0]})...), nil
+	}, x, index)
 }
 
 // scatterElements puts or folds updates into a copy of the data.
@@ -89,17 +82,9 @@ func (l *Lowering) scatterElements(n *ir.Node) (*Choice, error) {
 	}
 	a := n.Attrs.(*ops.ScatterAttrs)
 	d := l.dims.of(x)
-	k, err := ptx.Scatter{
+	return l.launch(n, ptx.Scatter{
 		Shape: d, Count: l.dims.of(index), Axis: axisOf(a.Axis, len(d)), DType: dt, Index: index.Type.DType, Reduce: a.Reduction,
-	}.Kernel()
-	if err != nil {
-		return nil, decline("%v", err)
-	}
-	args, err := l.operands(x, index, updates)
-	if err != nil {
-		return nil, err
-	}
-	return launchOne(k, "", append(args, Operand{Value: n.Outputs[0]})...), nil
+	}, x, index, updates)
 }
 
 // scatterND puts or folds slices into a copy of the data.
@@ -120,15 +105,7 @@ func (l *Lowering) scatterND(n *ir.Node) (*Choice, error) {
 	if depth > len(d) {
 		return nil, decline("a scatter along %d axes of %d", depth, len(d))
 	}
-	k, err := ptx.ScatterND{
+	return l.launch(n, ptx.ScatterND{
 		Axes: d[:depth], Inner: ptx.Elems(d[depth:]), Count: ptx.Elems(id[:len(id)-1]), DType: dt, Reduce: n.Attrs.(*ops.ScatterNDAttrs).Reduction,
-	}.Kernel()
-	if err != nil {
-		return nil, decline("%v", err)
-	}
-	args, err := l.operands(x, index, updates)
-	if err != nil {
-		return nil, err
-	}
-	return launchOne(k, "", append(args, Operand{Value: n.Outputs[0]})...), nil
+	}, x, index, updates)
 }

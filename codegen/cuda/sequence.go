@@ -22,15 +22,7 @@ func (l *Lowering) cumSum(n *ir.Node) (*Choice, error) {
 	d := l.dims.of(x)
 	at := axisOf(int64(axis), len(d))
 	a := n.Attrs.(*ops.CumulativeAttrs)
-	k, err := ptx.CumSum{Outer: ptx.Elems(d[:at]), D: d[at], Inner: ptx.Elems(d[at+1:]), DType: dt, Exclusive: a.Exclusive, Reverse: a.Reverse}.Kernel()
-	if err != nil {
-		return nil, decline("%v", err)
-	}
-	args, err := l.operands(x)
-	if err != nil {
-		return nil, err
-	}
-	return launchOne(k, "", append(args, Operand{Value: n.Outputs[0]})...), nil
+	return l.launch(n, ptx.CumSum{Outer: ptx.Elems(d[:at]), D: d[at], Inner: ptx.Elems(d[at+1:]), DType: dt, Exclusive: a.Exclusive, Reverse: a.Reverse}, x)
 }
 
 // recurrentFns are the activations of recurrent layers that take no parameters.
@@ -99,9 +91,9 @@ func (l *Lowering) recurrent(n *ir.Node) (*Choice, error) {
 		return nil, p.err
 	}
 	src.numbers["bias"], src.numbers["r_bias"] = s.FoldBias(bias)
-	for i, name := range map[int]string{0: "x", 5: "init_h", 6: "init_c"} {
+	for i, name := range []string{0: "x", 5: "init_h", 6: "init_c"} {
 		v := input(n, i)
-		if v == nil {
+		if v == nil || name == "" {
 			continue
 		}
 		o, err := l.inF32(c, v)
@@ -167,9 +159,9 @@ func (l *Lowering) convertTo(c *Choice, n ptx.Expr, from Operand, a tensor.DType
 	var p ptx.Program
 	p.Out(p.In(a), b)
 	all := ptx.Contiguous([]ptx.Expr{n})
-	k, err := ptx.Elementwise{Name: "convert", Shape: []ptx.Expr{n}, Inputs: []ptx.View{all}, Outputs: []ptx.View{all}, Prog: p}.Kernel()
+	k, err := emit(ptx.Elementwise{Name: "convert", Shape: []ptx.Expr{n}, Inputs: []ptx.View{all}, Outputs: []ptx.View{all}, Prog: p})
 	if err != nil {
-		return decline("%v", err)
+		return err
 	}
 	c.Launches = append(c.Launches, Launch{Kernel: k, Args: []Operand{from, to}})
 	return nil
@@ -193,13 +185,5 @@ func (l *Lowering) gatherND(n *ir.Node) (*Choice, error) {
 	if depth > len(d) {
 		return nil, decline("GatherND of %d axes of %d", depth, len(d))
 	}
-	k, err := ptx.GatherND{Axes: d[:depth], Inner: ptx.Elems(d[depth:]), Count: ptx.Elems(id[:len(id)-1]), DType: dt}.Kernel()
-	if err != nil {
-		return nil, decline("%v", err)
-	}
-	args, err := l.operands(x, index)
-	if err != nil {
-		return nil, err
-	}
-	return launchOne(k, "", append(args, Operand{Value: n.Outputs[0]})...), nil
+	return l.launch(n, ptx.GatherND{Axes: d[:depth], Inner: ptx.Elems(d[depth:]), Count: ptx.Elems(id[:len(id)-1]), DType: dt}, x, index)
 }

@@ -51,7 +51,7 @@ func NewDevice(opt Options) *Device {
 // Alloc reserves n bytes of global memory, without values, and returns their
 // address, which is a multiple of 512.
 func (d *Device) Alloc(n int) (uint64, error) {
-	if n <= 0 || n > 1<<38 {
+	if n <= 0 || int64(n) > 1<<38 {
 		return 0, fmt.Errorf("emu: cannot allocate %d bytes", n)
 	}
 	d.mu.Lock()

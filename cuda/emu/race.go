@@ -145,7 +145,7 @@ func (w *warp) mergeReads(s *raceShadow, old, me stamp) stamp {
 	index := int(old >> stampTime & manyIndexMask)
 	if old&manyFlag == 0 || old.time() < w.b.clock.full {
 		index = len(s.vecs) / s.warps
-		if index > manyIndexMask {
+		if int64(index) > manyIndexMask {
 			return me // out of vectors: keep the latest
 		}
 		for range s.warps {

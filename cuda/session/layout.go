@@ -33,10 +33,10 @@ func (in *instance) bytes(v int) (int64, error) {
 		return 0, fmt.Errorf("%w: the shape of %q stays open: %s", ir.ErrShape, in.fn.Values[v].Name, t)
 	}
 	n, ok := tensor.CheckedElems(shape)
-	if !ok || n > 1<<40 {
+	if !ok || int64(n) > 1<<40 {
 		return 0, fmt.Errorf("%w: %q would be %s", ir.ErrLimit, in.fn.Values[v].Name, t)
 	}
-	return int64(n * in.s.program.Target.Stored(t.DType).Size()), nil
+	return int64(n) * int64(in.s.program.Target.Stored(t.DType).Size()), nil
 }
 
 // bind lays out device memory, in the order of operations, and binds the launches.

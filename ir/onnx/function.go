@@ -2,6 +2,7 @@ package onnx
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/seed-c851cfd2/moec/ir"
@@ -70,6 +71,11 @@ func countPlain(list []*onnxpb.NodeProto) int {
 	return n
 }
 
+// manyNodes is where counting stops, so that no sum of two counts overflows.
+const manyNodes = min(1<<40, math.MaxInt/4)
+
+// countIn counts the nodes of a list with their subgraphs, calls of functions as what they
+// expand to.
 func (im *importer) countIn(list []*onnxpb.NodeProto, depth int) (int, error) {
 	if depth > im.opt.Limits.Depth {
 		return 0, fmt.Errorf("%w: function calls and subgraphs are nested deeper than %d (raise it with --max-depth)", ir.ErrLimit, im.opt.Limits.Depth)
@@ -82,7 +88,7 @@ func (im *importer) countIn(list []*onnxpb.NodeProto, depth int) (int, error) {
 				if err != nil {
 					return 0, err
 				}
-				n += k
+				n = min(n+k, manyNodes)
 			}
 		}
 		f := im.funcs[funcKey{domainOf(np.GetDomain()), np.GetOpType(), np.GetOverload()}]
@@ -101,9 +107,7 @@ func (im *importer) countIn(list []*onnxpb.NodeProto, depth int) (int, error) {
 			}
 			f.nodes = k + 1
 		}
-		if n += f.nodes; n > 1<<40 {
-			n = 1 << 40
-		}
+		n = min(n+f.nodes, manyNodes)
 	}
 	return n, nil
 }

@@ -11,11 +11,16 @@ package onnx
 import (
 	"fmt"
 	"io/fs"
+	"math"
 
 	"github.com/seed-c851cfd2/moec/ir"
 	"github.com/seed-c851cfd2/moec/ir/ops"
 	"github.com/seed-c851cfd2/moec/ir/tensor"
 )
+
+// DefaultElems bounds the elements of one value unless asked otherwise: 2^31, or, where an
+// int has 32 bits, as many as have bytes that it can count at 8 bytes each.
+const DefaultElems = min(1<<31, math.MaxInt/8)
 
 // Limits bound what a model file may ask for. Zero fields take the defaults.
 type Limits struct {
@@ -25,9 +30,10 @@ type Limits struct {
 	// Depth bounds the nesting of subgraphs and function calls (--max-depth); 64 by default.
 	Depth int
 	// Bytes bounds the memory import itself allocates for the model's structure
-	// (--max-bytes); 4 GiB by default. Weights that stay in mapped files do not count.
+	// (--max-bytes); 4 GiB by default, 2 GiB where an int has
+	// 32 bits. Weights that stay in mapped files do not count.
 	Bytes int
-	// Elems bounds the elements of one value (--max-elems); 2^31 by default.
+	// Elems bounds the elements of one value (--max-elems); DefaultElems by default.
 	Elems int
 }
 
@@ -39,10 +45,10 @@ func (l Limits) filled() Limits {
 		l.Depth = 64
 	}
 	if l.Bytes == 0 {
-		l.Bytes = 4 << 30
+		l.Bytes = min(4<<30, math.MaxInt)
 	}
 	if l.Elems == 0 {
-		l.Elems = 1 << 31
+		l.Elems = DefaultElems
 	}
 	return l
 }

@@ -49,7 +49,7 @@ func evalSizes(c *ir.EvalCtx, i int) ([]int, error) {
 		if n < 0 {
 			return nil, fmt.Errorf("%w: negative size in %v", ir.ErrShape, v)
 		}
-		out[j] = int(n)
+		out[j] = sizeInt(n)
 	}
 	return out, nil
 }

@@ -2,6 +2,7 @@ package ops
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/seed-c851cfd2/moec/ir"
@@ -100,7 +101,7 @@ func evalPad(c *ir.EvalCtx) error {
 	begin, shape := make([]int, x.Rank()), slices.Clone(x.Shape())
 	for i, d := range at {
 		lo, hi := pads[i], pads[i+len(at)]
-		const far = 1 << 40
+		const far = min(1<<40, math.MaxInt/4)
 		if lo < -far || lo > far || hi < -far || hi > far || int64(shape[d])+lo+hi < 0 {
 			return fmt.Errorf("%w: pads %v of %s", ir.ErrShape, pads, x)
 		}

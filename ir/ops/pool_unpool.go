@@ -60,7 +60,7 @@ func (a *MaxUnpoolAttrs) full(shape []int) ([]int, error) {
 		if d < 0 || shape[i+2] > windowLimit {
 			return nil, fmt.Errorf("%w: unpooled length %d", ir.ErrShape, d)
 		}
-		out[i+2] = int(d)
+		out[i+2] = sizeInt(d)
 	}
 	return out, nil
 }

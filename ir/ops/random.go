@@ -113,7 +113,7 @@ func randomOps() []*ir.Op {
 				d := drawOf(c.Attrs)
 				shape := make([]int, len(d.shape))
 				for i, n := range d.shape {
-					shape[i] = int(n)
+					shape[i] = sizeInt(n)
 				}
 				return d.fill(c, shape)
 			},

@@ -92,7 +92,7 @@ func reshapeTo(in []int, want []int64, allowZero bool) ([]int, error) {
 			}
 			shape[i] = in[i]
 		default:
-			shape[i] = int(d)
+			shape[i] = sizeInt(d)
 		}
 	}
 	n := tensor.NumElems(in)
@@ -181,7 +181,7 @@ func inferReshape(c *ir.InferCtx) error {
 				return fmt.Errorf("%w: %s cannot become %v", ir.ErrShape, x, out)
 			}
 		}
-		if t, ok := x.Static(); ok && frees == 1 && rest.IsKnown() && rest.Size > 0 && tensor.NumElems(t)%int(rest.Size) != 0 {
+		if t, ok := x.Static(); ok && frees == 1 && rest.IsKnown() && rest.Size > 0 && int64(tensor.NumElems(t))%rest.Size != 0 {
 			return fmt.Errorf("%w: %s cannot become %v", ir.ErrShape, x, out)
 		}
 	}

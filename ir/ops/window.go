@@ -2,6 +2,7 @@ package ops
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/seed-c851cfd2/moec/ir"
 	"github.com/seed-c851cfd2/moec/ir/tensor"
@@ -16,8 +17,8 @@ type windowSpec struct {
 }
 
 // windowLimit bounds kernel sizes, strides, dilations and pads, so that positions
-// computed from them cannot overflow.
-const windowLimit = 1 << 30
+// computed from them cannot overflow, in 32 bits either.
+const windowLimit = min(1<<30, math.MaxInt/8)
 
 // check completes the defaults for n spatial axes and refuses impossible values.
 func (s windowSpec) check(n int) (windowSpec, error) {
@@ -166,7 +167,11 @@ func newWindow(s windowSpec, big []int) (*window, error) {
 	return w, nil
 }
 
-func toInts(v []int64) []int { return mapTo(v, func(x int64) int { return int(x) }) }
+// sizeInt is a size as an int: one that an int cannot hold becomes the greatest, which
+// the bounds on elements refuse.
+func sizeInt(n int64) int { return int(min(n, math.MaxInt)) }
+
+func toInts(v []int64) []int { return mapTo(v, sizeInt) }
 
 // tap splits a kernel position into one offset per axis, in input elements.
 func (w *window) tap(t int) []int {

@@ -79,25 +79,27 @@ func npyHeader(data []byte) (h npyHead, body []byte, err error) {
 	if len(data) < 10 || string(data[:6]) != npyMagic {
 		return h, nil, fmt.Errorf("%w: not an npy file", ErrFormat)
 	}
-	var size, at int
+	var size uint32
+	var at int
 	switch data[6] {
 	case 1:
-		size, at = int(binary.LittleEndian.Uint16(data[8:])), 10
+		size, at = uint32(binary.LittleEndian.Uint16(data[8:])), 10
 	case 2, 3:
 		if len(data) < 12 {
 			return h, nil, fmt.Errorf("%w: npy header is cut off", ErrFormat)
 		}
-		size, at = int(binary.LittleEndian.Uint32(data[8:])), 12
+		size, at = binary.LittleEndian.Uint32(data[8:]), 12
 	default:
 		return h, nil, fmt.Errorf("%w: npy version %d is unknown", ErrFormat, data[6])
 	}
-	if size > len(data)-at || size > 1<<20 {
+	if size > 1<<20 || int(size) > len(data)-at {
 		return h, nil, fmt.Errorf("%w: npy header of %d bytes is cut off or too long", ErrFormat, size)
 	}
-	if err := h.parse(string(data[at : at+size])); err != nil {
+	end := at + int(size)
+	if err := h.parse(string(data[at:end])); err != nil {
 		return h, nil, fmt.Errorf("%w: npy header: %w", ErrFormat, err)
 	}
-	return h, data[at+size:], nil
+	return h, data[end:], nil
 }
 
 // parse reads the header: a Python dict literal with three keys.

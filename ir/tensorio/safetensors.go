@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 
 	"github.com/seed-c851cfd2/moec/ir/tensor"
@@ -106,7 +107,7 @@ func (s *safetensorsEntry) tensor(body []byte) (*tensor.Tensor, error) {
 	}
 	shape := make([]int, len(s.Shape))
 	for i, d := range s.Shape {
-		if d > 1<<62 {
+		if d > math.MaxInt {
 			return nil, fmt.Errorf("shape %v is not possible", s.Shape)
 		}
 		shape[i] = int(d)

@@ -219,6 +219,7 @@ func TestMalformed(t *testing.T) {
 	for name, data := range map[string][]byte{
 		"empty":        nil,
 		"cut":          []byte(npyMagic + "\x01\x00\xff\xff"),
+		"length":       []byte(npyMagic + "\x02\x00\xff\xff\xff\xff"),
 		"huge":         npy("{'descr': '<f4', 'fortran_order': False, 'shape': (1099511627776, 1099511627776), }", 8),
 		"short":        npy("{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }", 8),
 		"object":       npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }", 8),

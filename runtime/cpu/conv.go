@@ -12,12 +12,16 @@ import (
 // by plane; for more, packing the planes as columns of a product pays.
 const smallMultiplier = 4
 
-// convAxes completes the axes of a window to three, the missing ones first.
+// convAxes completes the axes of a window to three, the missing ones first. Where there is
+// one window its stride says nothing, and kernels that complete tiles must not walk by it.
 func convAxes(w []ops.WindowAxis) (axes [3]conv.Axis) {
 	for i := range axes {
 		axes[i] = conv.Axis{In: 1, Out: 1, Kernel: 1, Stride: 1, Dilation: 1}
 	}
 	for i, a := range w {
+		if a.Out == 1 {
+			a.Stride = 1
+		}
 		axes[3-len(w)+i] = conv.Axis{In: a.In, Out: a.Out, Kernel: a.Kernel, Stride: a.Stride, Dilation: a.Dilation, Pad: a.PadLo}
 	}
 	return axes
@@ -88,6 +92,9 @@ func bindPool(b *Binding) (Bound, error) {
 	if err != nil {
 		return Bound{}, err
 	}
+	if none, ok := noWindows(b); ok {
+		return none, nil
+	}
 	if len(win) > 3 {
 		return bindRef(b)
 	}
@@ -122,13 +129,8 @@ func windowCounts(win []ops.WindowAxis, padded bool) []float32 {
 		next := make([]float32, 0, len(count)*a.Out)
 		for _, c := range count {
 			for p := range a.Out {
-				n := 0
-				for k := range a.Kernel {
-					if at := p*a.Stride - a.PadLo + k*a.Dilation; at >= lo && at < hi {
-						n++
-					}
-				}
-				next = append(next, c*float32(n))
+				first := p*a.Stride - a.PadLo
+				next = append(next, c*float32(tapsBelow(a, hi-first)-tapsBelow(a, lo-first)))
 			}
 		}
 		count = next

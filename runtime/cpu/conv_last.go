@@ -39,7 +39,7 @@ func newLastConv(b *Binding) (l lastConv, err error) {
 	if b.has(2) && !equalShape(shapeOf(b.Ins[2]), []int{l.m}) || b.has(3) && !equalShape(shapeOf(b.Ins[3]), shapeOf(b.Outs[0])) {
 		return l, fmt.Errorf("bias %v, residual %v for output %v", b.Ins[2:3], b.Ins[3:], b.Outs[0])
 	}
-	return l, nil
+	return l, checkExtent(l.axes)
 }
 
 // bindConvLast is moec::Conv with channels last in f32, its weights in panels of f32 or bf16.
@@ -52,6 +52,9 @@ func bindConvLast(b *Binding) (Bound, error) {
 	p, ok := layout.ParseName("panels." + name)
 	if b.Consts[1] == nil || !ok || p == layout.I8 {
 		return Bound{}, fmt.Errorf("weights are stored as %q, want panels", b.Layouts[1])
+	}
+	if none, ok := noWindows(b); ok {
+		return none, nil
 	}
 	depth := tensor.NumElems(shapeOf(b.Ins[1])[1:])
 	v := conv.NewLast(b.Device.conv, p, l.n, l.c, l.m, l.groups, l.axes, l.act)
@@ -93,6 +96,12 @@ func bindDepthwise(b *Binding) (Bound, error) {
 	if b.Consts[1] == nil || b.Layouts[1] != "conv.taps.f32" {
 		return Bound{}, fmt.Errorf("weights are stored as %q, want taps", b.Layouts[1])
 	}
+	if err := l.checkTaps(b.Consts[1]); err != nil {
+		return Bound{}, err
+	}
+	if none, ok := noWindows(b); ok {
+		return none, nil
+	}
 	v := conv.NewWindows(b.Device.conv, conv.Depthwise, l.n, l.c, l.axes, l.act)
 	v.W = elems[float32](b.Consts[1])
 	v.Rounded.X, v.Rounded.Y = b.bf16In(0), b.Outs[0].DType == tensor.BF16
@@ -121,6 +130,9 @@ func bindPoolLast(b *Binding) (Bound, error) {
 	win, err := ops.PoolWindow(a.Pool(), x)
 	if err != nil {
 		return Bound{}, err
+	}
+	if none, ok := noWindows(b); ok {
+		return none, nil
 	}
 	kind := conv.Max
 	var count []float32

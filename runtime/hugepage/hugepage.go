@@ -2,8 +2,8 @@
 // of the translation buffers covers 2 MB instead of 4 KB, and the hardware's prefetchers,
 // which stop at the end of a page, run on.
 //
-// Memory comes from Go's heap, so that it needs no freeing and counts as any other; where
-// the system has no huge pages, or is asked for less than one, it is ordinary memory.
+// Memory comes from Go's heap, so that it needs no freeing and counts as any other; the
+// request goes with it. Where the system has no huge pages, or is asked for less than one, it is ordinary memory.
 package hugepage
 
 import "unsafe"
@@ -20,10 +20,11 @@ func Bytes(n int) []byte {
 		to = Size
 	}
 	b := make([]byte, n+int(to)-1)
-	off := int(-uintptr(unsafe.Pointer(unsafe.SliceData(b))) & (to - 1))
+	base := unsafe.SliceData(b)
+	off := int(-uintptr(unsafe.Pointer(base)) & (to - 1))
 	b = b[off : off+n : off+n]
 	if n >= Size {
-		advise(b[:n&^(Size-1)])
+		advise(base, b[:n&^(Size-1)])
 	}
 	return b
 }

@@ -2,7 +2,7 @@
 
 package hugepage
 
-func advise([]byte) {}
+func advise(*byte, []byte) {}
 
 // Available reports whether the system gives huge pages to those who ask.
 func Available() bool { return false }

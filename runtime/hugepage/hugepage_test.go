@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 	"unsafe"
 )
 
@@ -60,11 +61,61 @@ func TestBytesAreHuge(t *testing.T) {
 	runtime.KeepAlive(b)
 }
 
+// The request for huge pages does not outlive the memory: what the collector frees has it no
+// more, and what it frees only in part keeps it.
+func TestTheRequestGoesWithTheMemory(t *testing.T) {
+	if runtime.GOOS != "linux" || !Available() {
+		t.Skip("no huge pages here")
+	}
+	if all, err := os.ReadFile("/sys/kernel/mm/transparent_hugepage/enabled"); err != nil || strings.Contains(string(all), "[always]") {
+		t.Skip("the system gives huge pages to all")
+	}
+	b := Bytes(4 * Size)
+	at := uintptr(unsafe.Pointer(&b[0]))
+	asked := func() bool {
+		flags, err := field(at, "VmFlags:")
+		if err != nil {
+			t.Skip(err)
+		}
+		return strings.Contains(flags+" ", " hg ")
+	}
+	tail := b[3*Size:]
+	b = nil
+	for range 3 {
+		runtime.GC()
+		time.Sleep(10 * time.Millisecond)
+	}
+	if !asked() {
+		t.Fatal("memory in use is not asked for huge pages")
+	}
+	runtime.KeepAlive(tail)
+	tail = nil
+	for range 100 { // finalizers run in time, not at once
+		runtime.GC()
+		if !asked() {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Error("the system is still asked for huge pages behind memory that nobody holds")
+}
+
 // hugeBytes is AnonHugePages of the mapping that holds an address.
 func hugeBytes(at uintptr) (int, error) {
-	f, err := os.Open("/proc/self/smaps")
+	text, err := field(at, "AnonHugePages:")
 	if err != nil {
 		return 0, err
+	}
+	var kb int
+	_, err = fmt.Sscanf(text, "%d kB", &kb)
+	return kb << 10, err
+}
+
+// field is what the system says of the mapping that holds an address.
+func field(at uintptr, name string) (string, error) {
+	f, err := os.Open("/proc/self/smaps")
+	if err != nil {
+		return "", err
 	}
 	defer f.Close()
 	inside := false
@@ -74,13 +125,9 @@ func hugeBytes(at uintptr) (int, error) {
 		if _, err := fmt.Sscanf(line, "%x-%x ", &lo, &hi); err == nil {
 			inside = lo <= at && at < hi
 		}
-		var kb int
-		if inside && strings.HasPrefix(line, "AnonHugePages:") {
-			if _, err := fmt.Sscanf(line, "AnonHugePages: %d kB", &kb); err != nil {
-				return 0, err
-			}
-			return kb << 10, nil
+		if text, ok := strings.CutPrefix(line, name); ok && inside {
+			return text, nil
 		}
 	}
-	return 0, fmt.Errorf("no AnonHugePages in /proc/self/smaps")
+	return "", fmt.Errorf("no %s in /proc/self/smaps", name)
 }

@@ -76,9 +76,12 @@ func (v *Last) layOutRounded() int {
 		r.each, r.step = 1, stride*r.pixel
 		r.width = w.span(outs[2])
 		if v.cut < 2 {
-			r.shared = max(0, w.Pad)
-			image := max(0, min(r.width-r.shared, w.In-max(0, -w.Pad)))
-			r.width = image + max(r.shared, r.width-r.shared-image)
+			// Less than a window is shared: a row that began before the last window of the one
+			// before it would repeat windows, which tiles take one after the other.
+			pad := max(0, w.Pad)
+			r.shared = min(pad, (w.Kernel-1)*w.Dilation)
+			image := max(0, min(r.width-pad, w.In-max(0, -w.Pad)))
+			r.width -= min(r.shared, max(0, r.width-pad-image))
 		}
 		r.width = (r.width + stride - 1) / stride * stride
 	}

@@ -210,18 +210,11 @@ func (v *vec) loop(body func(load, store func(int)), setup func(), mask string) 
 	fn.I("ADDQ $%d, CX", lanes)
 	fn.I("JZ %s", done)
 	if v.wide {
-		fn.I("MOVL $1, AX")
-		fn.I("SHLL CX, AX")
-		fn.I("DECL AX")
-		fn.I("KMOVW AX, K1")
+		fn.TailMask(1, "AX")
 		body(func(i int) { fn.I("VMOVUPS.Z %s, K1, %s", ptr[i], v.r(i)) },
 			func(i int) { fn.I("VMOVUPS %s, K1, %s", v.r(i), ptr[i]) })
 	} else {
-		// The mask is the one for 8 lanes at mask; CX lanes begin 8-CX further on.
-		fn.I("MOVQ %s, DX", mask)
-		fn.I("SHLQ $2, CX")
-		fn.I("SUBQ CX, DX")
-		fn.I("VMOVUPS (DX), Y10")
+		fn.TailMaskY(10, mask, "DX")
 		body(func(i int) { fn.I("VMASKMOVPS %s, Y10, %s", ptr[i], v.r(i)) },
 			func(i int) { fn.I("VMASKMOVPS %s, Y10, %s", v.r(i), ptr[i]) })
 	}

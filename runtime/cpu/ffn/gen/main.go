@@ -22,14 +22,6 @@ func main() {
 	}
 }
 
-// tailMask sets K1 to the first CX (< 16) lanes. It clobbers AX.
-func tailMask(fn *asmgen.Func) {
-	fn.I("MOVL $1, AX")
-	fn.I("SHLL CX, AX")
-	fn.I("DECL AX")
-	fn.I("KMOVW AX, K1")
-}
-
 // keys emits the map from floats to unsigned integers of the same order.
 func keys(f *asmgen.File) {
 	fn := f.Func("keysZ", 24, "keysZ writes the key of each of n floats, and zeros up to a multiple of 16.")
@@ -61,7 +53,7 @@ func keys(f *asmgen.File) {
 	fn.Mark(tail)
 	fn.I("ADDQ $16, CX")
 	fn.I("JZ %s", done)
-	tailMask(fn)
+	fn.TailMask(1, "AX")
 	fn.I("VMOVUPS.Z (SI), K1, Z0")
 	key()
 	fn.I("VMOVDQA32.Z Z0, K1, Z0")
@@ -147,7 +139,7 @@ func compact(f *asmgen.File, iota string) {
 	fn.Mark(tail)
 	fn.I("ADDQ $16, CX")
 	fn.I("JZ %s", done)
-	tailMask(fn)
+	fn.TailMask(1, "AX")
 	body("K1, ")
 	fn.Mark(done)
 	fn.I("MOVQ R10, ret+48(FP)")
@@ -190,7 +182,7 @@ func pick(f *asmgen.File, iota string) {
 	fn.Mark(tail)
 	fn.I("ADDQ $16, CX")
 	fn.I("JZ %s", done)
-	tailMask(fn)
+	fn.TailMask(1, "AX")
 	body("K1, ")
 	fn.Mark(done)
 	fn.I("MOVQ R10, ret+32(FP)")
@@ -274,10 +266,7 @@ func axpy4(f *asmgen.File) {
 	fn.Mark(tail)
 	fn.I("ADDQ $16, CX")
 	fn.I("JZ %s", done)
-	fn.I("MOVL $1, SI")
-	fn.I("SHLL CX, SI")
-	fn.I("DECL SI")
-	fn.I("KMOVW SI, K1")
+	fn.TailMask(1, "SI")
 	fn.I("VMOVUPS.Z (DI)(AX*4), K1, Z4")
 	for i := range 4 {
 		fn.I("VMOVUPS.Z (%s)(AX*4), K1, Z5", rows[i])

@@ -2,14 +2,6 @@ package main
 
 import "github.com/seed-c851cfd2/moec/runtime/cpu/asmgen"
 
-// loadTail sets K1 to the first CX (< 16) lanes. It clobbers AX.
-func loadTail(fn *asmgen.Func) {
-	fn.I("MOVL $1, AX")
-	fn.I("SHLL CX, AX")
-	fn.I("DECL AX")
-	fn.I("KMOVW AX, K1")
-}
-
 // convert emits the conversions of rows of A.
 func convert(f *asmgen.File) {
 	fn := f.Func("rangeZ", 28, "rangeZ finds the least and greatest of n floats and zero, and a sum that is\nzero unless one of them is infinite or NaN.")
@@ -36,7 +28,7 @@ func convert(f *asmgen.File) {
 	fn.Mark(tail)
 	fn.I("ADDQ $16, CX")
 	fn.I("JZ %s", done)
-	loadTail(fn)
+	fn.TailMask(1, "AX")
 	fn.I("VMOVUPS.Z (SI), K1, Z3")
 	use()
 	fn.Mark(done)
@@ -84,7 +76,7 @@ func convert(f *asmgen.File) {
 	fn.Mark(tail)
 	fn.I("ADDQ $16, CX")
 	fn.I("JZ %s", done)
-	loadTail(fn)
+	fn.TailMask(1, "AX")
 	fn.I("VMOVUPS.Z (SI), K1, Z0")
 	quant()
 	fn.I("VPMOVUSDB Z0, K1, (DI)")
@@ -185,13 +177,10 @@ func eachRow(fn *asmgen.Func, count string, ptrs []string, rows int, body func(m
 	fn.I("MOVQ n+40(FP), R13")
 	fn.I("MOVQ R13, CX")
 	fn.I("ANDQ $15, CX")
-	loadTail(fn)
+	fn.TailMask(1, "AX")
 	fn.I("INCL CX")
 	fn.I("SHRL $1, CX")
-	fn.I("MOVL $1, AX")
-	fn.I("SHLL CX, AX")
-	fn.I("DECL AX")
-	fn.I("KMOVW AX, K2")
+	fn.TailMask(2, "AX")
 	row, loop, tail, done := fn.Label("row"), fn.Label("loop"), fn.Label("tail"), fn.Label("done")
 	fn.Mark(row)
 	fn.I("MOVQ R8, DI")

@@ -106,16 +106,10 @@ func expSumRows(f *asmgen.File) {
 func tailMasks(fn *asmgen.Func, n string) {
 	fn.I("MOVQ %s, CX", n)
 	fn.I("ANDQ $15, CX")
-	for k := 1; k <= 2; k++ {
-		if k == 2 {
-			fn.I("INCL CX")
-			fn.I("SHRL $1, CX")
-		}
-		fn.I("MOVL $1, AX")
-		fn.I("SHLL CX, AX")
-		fn.I("DECL AX")
-		fn.I("KMOVW AX, K%d", k)
-	}
+	fn.TailMask(1, "AX")
+	fn.I("INCL CX")
+	fn.I("SHRL $1, CX")
+	fn.TailMask(2, "AX")
 }
 
 // scaleMaxRows: x = x*factor (+ add), and for each row the maximum of the new x and top.

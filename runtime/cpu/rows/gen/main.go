@@ -128,15 +128,9 @@ func (v *vec) loop(unroll int, maskArg string, ptrs []string, body func(i int, m
 	fn.I("ADDQ $%d, CX", lanes)
 	fn.I("JZ %s", done)
 	if v.wide {
-		fn.I("MOVL $1, AX")
-		fn.I("SHLL CX, AX")
-		fn.I("DECL AX")
-		fn.I("KMOVW AX, K1")
+		fn.TailMask(1, "AX")
 	} else {
-		fn.I("MOVQ %s, DX", maskArg)
-		fn.I("SHLQ $2, CX")
-		fn.I("SUBQ CX, DX")
-		fn.I("VMOVUPS (DX), Y10")
+		fn.TailMaskY(10, maskArg, "DX")
 	}
 	body(0, true)
 	fn.Mark(done)
