@@ -77,6 +77,16 @@ func move(_ *Selector, n *ir.Node) (Choice, bool) {
 	return Choice{Kernel: "move"}, ofTypes(data, wholes()...)
 }
 
+// pad takes pads that are known before the run; an input that is not makes the kernel fall back.
+func pad(_ *Selector, n *ir.Node) (Choice, bool) {
+	return Choice{Kernel: "pad"}, ofTypes(n.Inputs[:1], wholes()...)
+}
+
+// resize takes f32 of any mode.
+func resize(_ *Selector, n *ir.Node) (Choice, bool) {
+	return Choice{Kernel: "resize"}, ofTypes(n.Inputs[:1], tensor.F32)
+}
+
 func gather(_ *Selector, n *ir.Node) (Choice, bool) {
 	return Choice{Kernel: "gather"}, ofTypes(n.Inputs[:1], wholes()...) && ofTypes(n.Inputs[1:2], tensor.I64, tensor.I32)
 }

@@ -6,9 +6,12 @@ import (
 	"github.com/seed-c851cfd2/moec/ir/tensor"
 )
 
-// matmul takes f32 products with a constant matrix: the weights are packed.
+// matmul takes f32 products: with a constant matrix, whose weights are packed, or of two values.
 func matmul(s *Selector, n *ir.Node) (Choice, bool) {
 	w := n.Inputs[1]
+	if n.Is("MatMul") && !packable(w) {
+		return Choice{Kernel: "matmul", Note: "the right side is packed on the way"}, allF32(n)
+	}
 	if !packable(w) || n.Inputs[0].Type.DType != tensor.F32 || n.Inputs[0].Type.Rank() < 1 {
 		return Choice{}, false
 	}

@@ -109,6 +109,8 @@ func rules() map[string]func(*Selector, *ir.Node) (Choice, bool) {
 		"Expand":                move,
 		"Concat":                move,
 		"Split":                 move,
+		"Pad":                   pad,
+		"Resize":                resize,
 		"Gather":                gather,
 		"ReduceSum":             reduce,
 		"ReduceMean":            reduce,

@@ -48,6 +48,7 @@ func table() []*Kernel {
 		{Name: plan.KernelRef, Bind: bindRef},
 		{Name: plan.KernelView, Bind: bindCopy},
 		{Name: "linear", Bind: bindLinear},
+		{Name: "matmul", Bind: bindMatMul},
 		{Name: "attention", Bind: attentionAt(layout.F32)},
 		{Name: "attention_bf16", Bind: attentionAt(layout.BF16)},
 		{Name: "mlp", Bind: bindMLP},
@@ -72,6 +73,8 @@ func table() []*Kernel {
 		{Name: "cast", Bind: bindCast},
 		{Name: "clip", Bind: bindClip},
 		{Name: "move", Bind: bindMove},
+		{Name: "pad", Bind: bindPad},
+		{Name: "resize", Bind: bindResize},
 		{Name: "gather", Bind: bindGather},
 		{Name: "reduce", Bind: bindReduce},
 	}

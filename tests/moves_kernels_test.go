@@ -1,0 +1,94 @@
+package tests
+
+import (
+	"github.com/seed-c851cfd2/moec/ir/ops"
+	"github.com/seed-c851cfd2/moec/ir/tensor"
+)
+
+// matmulCases are products of two values: vectors, batches that broadcast on either side, one matrix for a
+// batch of rows, a stack of constant matrices, sizes around a tile and beyond what one thread takes.
+func matmulCases(d *drawer) []elementCase {
+	var cases []elementCase
+	for _, s := range [][2][]int{
+		{{3, 4}, {4, 5}},
+		{{7}, {7}},
+		{{7}, {2, 7, 3}},
+		{{2, 3, 7}, {7}},
+		{{1, 1}, {1, 1}},
+		{{2, 13, 31}, {2, 31, 33}},
+		{{5, 2, 12, 64}, {1, 2, 64, 32}},
+		{{4, 1, 3, 5}, {3, 5, 2}},
+		{{2, 3, 17, 9}, {9, 40}},
+		{{27, 64}, {6, 64, 27}},
+		{{3, 100, 130}, {3, 130, 97}},
+		{{0, 4}, {4, 5}},
+		{{3, 0}, {0, 2}},
+		{{0, 3, 4}, {1, 4, 5}},
+		{{2, 3, 4}, {2, 4, 0}},
+		{{200, 300}, {300, 250}},
+	} {
+		x, y := d.normal(s[0]...), d.normal(s[1]...)
+		cases = append(cases, elementCase{op: "MatMul", ins: []*tensor.Tensor{x, y}, tol: 1e-5})
+		if len(s[1]) == 3 {
+			cases = append(cases, elementCase{op: "MatMul", ins: []*tensor.Tensor{x, y}, consts: []int{1}, tol: 1e-5})
+		}
+	}
+	return cases
+}
+
+// padCases pad and cut in each mode, elements of each size, axes given and not.
+func padCases(d *drawer) []elementCase {
+	var cases []elementCase
+	for _, mode := range []string{"constant", "reflect", "edge", "wrap"} {
+		for _, x := range []*tensor.Tensor{odd(d.normal(2, 3, 5)), d.ints(9, 2, 3, 5), i32Of(d.ints(9, 2, 3, 5)), d.mask(.5, 2, 3, 5)} {
+			for _, pads := range [][]int64{{0, 1, 2, 0, 0, 3}, {1, 0, 0, 1, 0, 0}, {0, 0, 9, 0, 2, 11}, {0, -1, 2, 0, 0, -3}, {0, 0, 0, 0, 0, 0}, {-2, 0, 0, 0, 0, 0}} {
+				cases = append(cases, elementCase{op: "Pad", attrs: &ops.PadAttrs{Mode: mode}, ins: []*tensor.Tensor{x, i64s(pads...)}, consts: []int{1}})
+			}
+			cases = append(cases,
+				elementCase{op: "Pad", attrs: &ops.PadAttrs{Mode: mode}, ins: []*tensor.Tensor{x, i64s(1, 2, 3, 4), nil, i64s(-1, 0)}, consts: []int{1, 3}},
+				elementCase{op: "Pad", attrs: &ops.PadAttrs{Mode: mode}, ins: []*tensor.Tensor{x, i64s(1, 0, 3, 0, 0, 1)}}) // known only to the run
+		}
+	}
+	x := d.normal(3, 40, 300)
+	return append(cases,
+		elementCase{op: "Pad", attrs: &ops.PadAttrs{Mode: "constant"}, ins: []*tensor.Tensor{x, i64s(0, 1, 2, 0, 3, 4), tensor.Of([]float32{-2.5})}, consts: []int{1}},
+		elementCase{op: "Pad", attrs: &ops.PadAttrs{Mode: "reflect"}, ins: []*tensor.Tensor{x, i64s(0, 1, 2, 0, 3, 4)}, consts: []int{1}},
+		elementCase{op: "Pad", attrs: &ops.PadAttrs{Mode: "constant"}, ins: []*tensor.Tensor{d.normal(2, 0, 3), i64s(0, 1, 0, 0, 2, 1)}, consts: []int{1}})
+}
+
+// resizeCases resample by each mode and map of coordinates, along rows and along what lies inside them.
+func resizeCases(d *drawer) []elementCase {
+	var cases []elementCase
+	sizes := func(mode, coords, nearest string, x *tensor.Tensor, to ...int64) {
+		a := &ops.ResizeAttrs{CoordinateTransformationMode: coords, CubicCoeffA: -0.75, KeepAspectRatioPolicy: "stretch", Mode: mode, NearestMode: nearest, ExtrapolationValue: 7}
+		tol := 1e-5
+		if mode == "nearest" {
+			tol = 0
+		}
+		ins, consts := []*tensor.Tensor{x, nil, nil, i64s(to...)}, []int{3}
+		if coords == "tf_crop_and_resize" {
+			n := len(to)
+			roi := make([]float32, 2*n)
+			for i := range n {
+				roi[n+i] = 1
+			}
+			roi[n-1], roi[2*n-1] = -.2, 1.3
+			ins[1], consts = tensor.Of(roi, 2*n), []int{1, 3}
+		}
+		cases = append(cases, elementCase{op: "Resize", attrs: a, ins: ins, consts: consts, tol: tol})
+	}
+	for _, mode := range []string{"nearest", "linear", "cubic"} {
+		for _, coords := range []string{"half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel", "tf_crop_and_resize"} {
+			nearest := []string{"round_prefer_floor", "floor", "ceil", "round_prefer_ceil"}[len(cases)%4]
+			sizes(mode, coords, nearest, odd(d.normal(2, 3, 5, 7)), 2, 3, 10, 14)
+			sizes(mode, coords, nearest, d.normal(1, 9, 6, 33), 1, 5, 11, 33) // whole rows
+			sizes(mode, coords, nearest, d.normal(2, 4, 1, 1), 2, 4, 3, 2)
+		}
+	}
+	sizes("linear", "half_pixel", "floor", d.normal(2, 8, 40, 50), 2, 8, 90, 31)
+	sizes("nearest", "asymmetric", "floor", d.normal(2, 8, 40, 50), 2, 8, 80, 100)
+	sizes("nearest", "asymmetric", "floor", d.normal(2, 8, 4, 5), 2, 8, 4, 5) // as it is
+	sizes("nearest", "asymmetric", "floor", d.normal(0, 8, 4, 5), 0, 8, 8, 5)
+	a := &ops.ResizeAttrs{Antialias: true, CoordinateTransformationMode: "half_pixel", CubicCoeffA: -0.75, KeepAspectRatioPolicy: "stretch", Mode: "linear", NearestMode: "floor"}
+	return append(cases, elementCase{op: "Resize", attrs: a, ins: []*tensor.Tensor{d.normal(1, 2, 13, 17), nil, tensor.Of([]float32{1, 1, .4, .7}, 4)}, consts: []int{2}, tol: 1e-5})
+}
