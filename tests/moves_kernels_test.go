@@ -92,3 +92,27 @@ func resizeCases(d *drawer) []elementCase {
 	a := &ops.ResizeAttrs{Antialias: true, CoordinateTransformationMode: "half_pixel", CubicCoeffA: -0.75, KeepAspectRatioPolicy: "stretch", Mode: "linear", NearestMode: "floor"}
 	return append(cases, elementCase{op: "Resize", attrs: a, ins: []*tensor.Tensor{d.normal(1, 2, 13, 17), nil, tensor.Of([]float32{1, 1, .4, .7}, 4)}, consts: []int{2}, tol: 1e-5})
 }
+
+// stretchCases choose by masks that come in stretches, as those of attention do: causal, padded, all and none,
+// with whole values and single ones on either side.
+func stretchCases(d *drawer) []elementCase {
+	var cases []elementCase
+	const n = 83
+	for kind := range 4 {
+		mask := tensor.New(tensor.Bool, n, n)
+		for i := range n * n {
+			q, k := i/n, i%n
+			tensor.Data[bool](mask)[i] = []bool{k <= q, k < 70, true, false}[kind]
+		}
+		for _, x := range []*tensor.Tensor{odd(d.normal(n, n)), d.ints(9, n, n), d.mask(.5, n, n), i32Of(d.ints(9, n, n))} {
+			one := x.Clone().Reshape(n*n, 1)
+			single := tensor.New(x.DType())
+			copy(single.Bytes(), one.Bytes())
+			cases = append(cases,
+				elementCase{op: "Where", ins: []*tensor.Tensor{mask, x, single}},
+				elementCase{op: "Where", ins: []*tensor.Tensor{mask, single, x}},
+				elementCase{op: "Where", ins: []*tensor.Tensor{mask.Clone().Reshape(1, n, n), single, single}})
+		}
+	}
+	return cases
+}

@@ -101,13 +101,13 @@ func (t *padTask[T]) Do(i, _ int) {
 			}
 		}
 		if at < 0 {
-			t.set(row)
+			fill(row, t.fill)
 			continue
 		}
 		for _, s := range t.last {
 			switch dst := row[s.at : s.at+s.n]; {
 			case s.from < 0:
-				t.set(dst)
+				fill(dst, t.fill)
 			case s.step == 1:
 				copy(dst, t.x[at+s.from:])
 			default:
@@ -116,12 +116,5 @@ func (t *padTask[T]) Do(i, _ int) {
 				}
 			}
 		}
-	}
-}
-
-// set writes the padding value.
-func (t *padTask[T]) set(dst []T) {
-	for i := range dst {
-		dst[i] = t.fill
 	}
 }
