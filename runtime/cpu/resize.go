@@ -64,6 +64,7 @@ type resizeTask struct {
 	first           []int
 	at              []int     // positions from first[j] to first[j+1] are those that j reads
 	weight          []float32 // of them
+	picks           bool      // every output position shows one of the input
 	outside         []bool
 	value           []float32
 	x, out          []float32
@@ -75,6 +76,7 @@ func newResizeTask(d *Device, shape []int, axis int, lines []ops.ResizeLine) *re
 		rows: d.rows, outer: tensor.NumElems(shape[:axis]), n: shape[axis], inner: tensor.NumElems(shape[axis+1:]), count: len(lines),
 		first: make([]int, 1, len(lines)+1), outside: make([]bool, len(lines)), value: make([]float32, len(lines)),
 	}
+	t.picks = true
 	for j, l := range lines {
 		t.outside[j], t.value[j] = l.Outside, float32(l.Value)
 		for k, p := range l.At {
@@ -83,6 +85,7 @@ func newResizeTask(d *Device, shape []int, axis int, lines []ops.ResizeLine) *re
 			}
 		}
 		t.first = append(t.first, len(t.at))
+		t.picks = t.picks && !l.Outside && len(t.at) == j+1 && t.weight[j] == 1
 	}
 	t.per = max(1, elementsPerTask/t.inner)
 	for range d.pool.Workers() {
@@ -93,6 +96,10 @@ func newResizeTask(d *Device, shape []int, axis int, lines []ops.ResizeLine) *re
 
 // Do fills output positions; it is for the pool.
 func (t *resizeTask) Do(i, worker int) {
+	if t.inner == 1 {
+		t.single(i*t.per, min((i+1)*t.per, t.outer*t.count))
+		return
+	}
 	for r := i * t.per; r < min((i+1)*t.per, t.outer*t.count); r++ {
 		j := r % t.count
 		x := t.x[r/t.count*t.n*t.inner:]
@@ -100,11 +107,7 @@ func (t *resizeTask) Do(i, worker int) {
 		dst := t.out[r*t.inner : (r+1)*t.inner]
 		switch {
 		case t.outside[j]:
-			for k := range dst {
-				dst[k] = t.value[j]
-			}
-		case len(at) == 1 && weight[0] == 1 && t.inner == 1:
-			dst[0] = x[at[0]]
+			fill(dst, t.value[j])
 		case len(at) == 1 && weight[0] == 1:
 			copy(dst, x[at[0]*t.inner:])
 		case t.inner < 8:
@@ -121,6 +124,33 @@ func (t *resizeTask) Do(i, worker int) {
 				t.rows.Scale(term, x[p*t.inner:(p+1)*t.inner], weight[k])
 				t.rows.Add(dst, dst, term)
 			}
+		}
+	}
+}
+
+// single fills output positions r to end where what lies inside the axis is one element.
+func (t *resizeTask) single(r, end int) {
+	for r < end {
+		j := r % t.count
+		n := min(end-r, t.count-j)
+		x, dst := t.x[r/t.count*t.n:][:t.n], t.out[r:r+n]
+		r += n
+		if t.picks {
+			for i, p := range t.at[j : j+n] {
+				dst[i] = x[p]
+			}
+			continue
+		}
+		for i := range dst {
+			if t.outside[j+i] {
+				dst[i] = t.value[j+i]
+				continue
+			}
+			var sum float32
+			for k := t.first[j+i]; k < t.first[j+i+1]; k++ {
+				sum += t.weight[k] * x[t.at[k]]
+			}
+			dst[i] = sum
 		}
 	}
 }
