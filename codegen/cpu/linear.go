@@ -27,7 +27,7 @@ func matmul(s *Selector, n *ir.Node) (Choice, bool) {
 // fastActivation reports whether the kernels' epilogues know an activation.
 func fastActivation(a ops.Activation) bool {
 	switch a {
-	case ops.ActNone, ops.ActIdentity, ops.ActReLU, ops.ActGELU, ops.ActGELUTanh, ops.ActSiLU, ops.ActSigmoid, ops.ActTanh, ops.ActReLU6, ops.ActHardSwish:
+	case ops.ActNone, ops.ActIdentity, ops.ActReLU, ops.ActGELU, ops.ActGELUTanh, ops.ActSiLU, ops.ActSigmoid, ops.ActTanh, ops.ActReLU6, ops.ActHardSwish, ops.ActQuickGELU, ops.ActReLU2:
 		return true
 	}
 	return false

@@ -62,10 +62,13 @@ func unaryOps(b *Binding) func(out, x []float32) {
 	case "HardSwish":
 		return vector(act.HardSwish)
 	case "Swish":
-		if floatAttr(b, "alpha") != 1 {
-			return nil
+		switch floatAttr(b, "alpha") {
+		case 1:
+			return vector(act.Silu)
+		case 1.702:
+			return vector(act.QuickGelu)
 		}
-		return vector(act.Silu)
+		return nil
 	case "HardSigmoid":
 		alpha, beta := floatAttr(b, "alpha"), floatAttr(b, "beta")
 		return func(out, x []float32) {

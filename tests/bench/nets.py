@@ -129,6 +129,33 @@ def wav2vec2():
     single("wav2vec2", tf.Wav2Vec2Model(c), torch.randn(2, 16000), {0: batch})
 
 
+def deberta():  # attention to content and to relative positions
+    c = tf.DebertaV2Config(num_hidden_layers=2, vocab_size=8000, relative_attention=True, pos_att_type=["p2c", "c2p"], position_buckets=256, max_relative_positions=512)
+    tokens("deberta", tf.DebertaV2Model(c))
+
+
+def clip(): tokens("clip_text", tf.CLIPTextModel(tf.CLIPTextConfig(num_hidden_layers=2, vocab_size=8000, max_position_embeddings=512)))
+def dinov2(): single("dinov2", tf.Dinov2Model(tf.Dinov2Config(num_hidden_layers=2, use_swiglu_ffn=True)), torch.randn(2, 3, 224, 224), {0: batch})
+
+
+def segformer():
+    c = tf.SegformerConfig(depths=[1, 1, 1, 1], hidden_sizes=[32, 64, 160, 256])
+    single("segformer", tf.SegformerForSemanticSegmentation(c), torch.randn(2, 3, 256, 256), {0: batch})
+
+
+def conformer():  # gated and depthwise convolutions beside attention with relative positions
+    c = tf.Wav2Vec2ConformerConfig(num_hidden_layers=2, hidden_size=512, intermediate_size=2048, num_attention_heads=8)
+    single("conformer", tf.Wav2Vec2ConformerModel(c), torch.randn(2, 16000), {0: batch})
+
+
+def gemma():
+    c = tf.Gemma2Config(hidden_size=768, intermediate_size=3072, num_hidden_layers=2, num_attention_heads=8, num_key_value_heads=4, head_dim=96, vocab_size=8000)
+    decoder("gemma2", tf.Gemma2ForCausalLM(c), 2, 4, 96)
+
+
+def mobilebert(): tokens("mobilebert", tf.MobileBertModel(tf.MobileBertConfig(num_hidden_layers=4, vocab_size=8000), add_pooling_layer=False))
+
+
 class Mixer(nn.Module):
     def __init__(self, d=512, n=196, layers=2):
         super().__init__()
@@ -229,7 +256,7 @@ class UNet(nn.Module):
 def unet(): single("unet", UNet(), torch.randn(2, 4, 32, 32), {0: batch})
 
 
-for f in (bert, distilbert, t5, gpt2, llama, qwen, vit, swin, whisper, wav2vec2, mixer, recurrent, recommender, unet):
+for f in (bert, distilbert, t5, gpt2, llama, qwen, vit, swin, whisper, wav2vec2, deberta, clip, dinov2, segformer, conformer, gemma, mobilebert, mixer, recurrent, recommender, unet):
     if wanted and f.__name__ not in wanted:
         continue
     try:
