@@ -172,7 +172,7 @@ func elementCases() []elementCase {
 		c := shape[1]
 		add(elementCase{op: "InstanceNormalization", attrs: &ops.InstanceNormAttrs{Epsilon: 1e-3}, ins: []*tensor.Tensor{d.normal(shape...), d.normal(c), d.normal(c)}, tol: 1e-5})
 	}
-	for _, more := range [][]elementCase{matmulCases(d), padCases(d), resizeCases(d), stretchCases(d)} {
+	for _, more := range [][]elementCase{matmulCases(d), padCases(d), resizeCases(d), stretchCases(d), pickCases(d)} {
 		cases = append(cases, more...)
 	}
 	return cases

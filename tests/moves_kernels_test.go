@@ -1,8 +1,15 @@
 package tests
 
 import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/seed-c851cfd2/moec/codegen"
+	"github.com/seed-c851cfd2/moec/ir"
 	"github.com/seed-c851cfd2/moec/ir/ops"
 	"github.com/seed-c851cfd2/moec/ir/tensor"
+	"github.com/seed-c851cfd2/moec/runtime"
 )
 
 // matmulCases are products of two values: vectors, batches that broadcast on either side, one matrix for a
@@ -115,4 +122,69 @@ func stretchCases(d *drawer) []elementCase {
 		}
 	}
 	return cases
+}
+
+// pickCases pick elements along each axis, of each size of element, tile, and do the arithmetic of positions.
+func pickCases(d *drawer) []elementCase {
+	var cases []elementCase
+	for _, x := range []*tensor.Tensor{odd(d.normal(3, 5, 7)), d.ints(9, 3, 5, 7), i32Of(d.ints(9, 3, 5, 7)), d.mask(.5, 3, 5, 7)} {
+		for axis, shape := range [][]int{{4, 5, 6}, {2, 9, 7}, {3, 4, 20}} {
+			index := d.ints(2, shape...)
+			cases = append(cases,
+				elementCase{op: "GatherElements", attrs: &ops.AxisAttrs{Axis: int64(axis)}, ins: []*tensor.Tensor{x, index}},
+				elementCase{op: "GatherElements", attrs: &ops.AxisAttrs{Axis: int64(axis - 3)}, ins: []*tensor.Tensor{x, i32Of(index)}})
+		}
+		for _, reps := range [][]int64{{2, 1, 1}, {1, 3, 2}, {2, 2, 2}, {1, 1, 1}, {0, 1, 2}} {
+			cases = append(cases, elementCase{op: "Tile", ins: []*tensor.Tensor{x, i64s(reps...)}, consts: []int{1}})
+		}
+		cases = append(cases, elementCase{op: "Tile", ins: []*tensor.Tensor{x, i64s(2, 1, 1)}}) // known only to the run
+	}
+	large := d.normal(4, 300, 200)
+	cases = append(cases,
+		elementCase{op: "GatherElements", attrs: &ops.AxisAttrs{Axis: 2}, ins: []*tensor.Tensor{large, d.ints(199, 4, 300, 90)}},
+		elementCase{op: "GatherElements", attrs: &ops.AxisAttrs{Axis: 0}, ins: []*tensor.Tensor{large, d.ints(3, 0, 300, 200)}},
+		elementCase{op: "Tile", ins: []*tensor.Tensor{d.normal(12, 40, 64), i64s(3, 1, 1)}, consts: []int{1}})
+	for _, shape := range [][]int{{}, {0, 4}, {3, 50}, {20001}} {
+		x, y := d.ints(1<<40, shape...), d.ints(5, shape...)
+		for _, op := range []string{"Neg", "Abs", "Sign"} {
+			cases = append(cases, elementCase{op: op, ins: []*tensor.Tensor{x}}, elementCase{op: op, ins: []*tensor.Tensor{i32Of(x)}})
+		}
+		for _, op := range []string{"Min", "Max"} {
+			cases = append(cases,
+				elementCase{op: op, ins: []*tensor.Tensor{x, y}}, elementCase{op: op, ins: []*tensor.Tensor{i32Of(x), i32Of(y)}},
+				elementCase{op: op, ins: []*tensor.Tensor{odd(d.normal(shape...)), d.normal(shape...)}},
+				elementCase{op: op, ins: []*tensor.Tensor{odd(d.normal(shape...)), tensor.Of([]float32{.25})}},
+				elementCase{op: op, ins: []*tensor.Tensor{d.normal(shape...), d.normal(shape...), d.normal(shape...)}})
+		}
+		lo, hi := tensor.Of([]int64{-3}), tensor.Of([]int64{2})
+		cases = append(cases,
+			elementCase{op: "Clip", ins: []*tensor.Tensor{y, lo, hi}}, elementCase{op: "Clip", ins: []*tensor.Tensor{y, hi, lo}},
+			elementCase{op: "Clip", ins: []*tensor.Tensor{y, nil, hi}}, elementCase{op: "Clip", ins: []*tensor.Tensor{i32Of(y), i32Of(lo)}})
+	}
+	return cases
+}
+
+// TestPickOutOfRange: an index beyond its axis is an error of the run, whichever thread meets it.
+func TestPickOutOfRange(t *testing.T) {
+	d := newDrawer(3)
+	for _, bad := range []int64{7, -8} {
+		index := d.ints(6, 40, 300)
+		tensor.Data[int64](index)[11111] = bad
+		c := &kernelNode{op: "GatherElements", attrs: &ops.AxisAttrs{Axis: 0}, ins: []*tensor.Tensor{d.normal(7, 300), index}, inputs: []int{0, 1}, outs: 1}
+		g, ins := c.graph(t)
+		p, err := codegen.Compile(context.Background(), g, codegen.Target{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, threads := range []int{1, 3} {
+			s, err := runtime.New(p, runtime.Options{Threads: threads})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.RunTo(context.Background(), ins, make([]*tensor.Tensor, 1), nil); !errors.Is(err, ir.ErrInput) {
+				t.Errorf("index %d with %d threads: %v", bad, threads, err)
+			}
+			s.Close()
+		}
+	}
 }

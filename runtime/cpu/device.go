@@ -76,6 +76,7 @@ func table() []*Kernel {
 		{Name: "pad", Bind: bindPad},
 		{Name: "resize", Bind: bindResize},
 		{Name: "gather", Bind: bindGather},
+		{Name: "gather_elements", Bind: bindGatherElements},
 		{Name: "reduce", Bind: bindReduce},
 	}
 }

@@ -64,7 +64,7 @@ type resizeTask struct {
 	first           []int
 	at              []int     // positions from first[j] to first[j+1] are those that j reads
 	weight          []float32 // of them
-	picks           bool      // every output position shows one of the input
+	picks, pairs    bool      // every output position shows one of the input, or weighs two
 	outside         []bool
 	value           []float32
 	x, out          []float32
@@ -87,11 +87,33 @@ func newResizeTask(d *Device, shape []int, axis int, lines []ops.ResizeLine) *re
 		t.first = append(t.first, len(t.at))
 		t.picks = t.picks && !l.Outside && len(t.at) == j+1 && t.weight[j] == 1
 	}
+	t.pairs = t.inner == 1 && !t.picks && t.pair()
 	t.per = max(1, elementsPerTask/t.inner)
 	for range d.pool.Workers() {
 		t.term = append(t.term, make([]float32, t.inner))
 	}
 	return t
+}
+
+// pair makes every output position weigh two of the input, as linear interpolation does, where it shows one
+// as it is two halves of that; false if some weigh more.
+func (t *resizeTask) pair() bool {
+	at, weight := make([]int, 0, 2*t.count), make([]float32, 0, 2*t.count)
+	for j := range t.count {
+		switch a, w := t.at[t.first[j]:t.first[j+1]], t.weight[t.first[j]:t.first[j+1]]; {
+		case t.outside[j] || len(a) > 2 || len(a) == 0 || len(a) == 1 && w[0] != 1:
+			return false
+		case len(a) == 1:
+			at, weight = append(at, a[0], a[0]), append(weight, 0.5, 0.5) // halves are exact
+		default:
+			at, weight = append(at, a...), append(weight, w...)
+		}
+	}
+	for j := range t.first {
+		t.first[j] = 2 * j
+	}
+	t.at, t.weight = at, weight
+	return true
 }
 
 // Do fills output positions; it is for the pool.
@@ -138,6 +160,13 @@ func (t *resizeTask) single(r, end int) {
 		if t.picks {
 			for i, p := range t.at[j : j+n] {
 				dst[i] = x[p]
+			}
+			continue
+		}
+		if t.pairs {
+			at, weight := t.at[2*j:2*(j+n)], t.weight[2*j:2*(j+n)]
+			for i := range dst {
+				dst[i] = weight[2*i]*x[at[2*i]] + weight[2*i+1]*x[at[2*i+1]]
 			}
 			continue
 		}

@@ -158,38 +158,47 @@ func toFloat[T int64 | int32](out []float32, x []T) {
 	}
 }
 
-// bindClip is Clip of f32; the greatest wins where the bounds cross.
+// bindClip is Clip of f32 and whole numbers; the greatest wins where the bounds cross.
 func bindClip(b *Binding) (Bound, error) {
-	if b.Ins[0].DType != tensor.F32 {
-		return bindRef(b)
-	}
 	for _, bound := range b.Ins[1:] {
 		if bound.DType != tensor.Invalid && tensor.NumElems(shapeOf(bound)) != 1 {
 			return bindRef(b) // which says what is wrong
 		}
 	}
-	t := &clipTask{}
+	switch b.Ins[0].DType {
+	case tensor.F32:
+		return bindClipOf[float32](b)
+	case tensor.I64:
+		return bindClipOf[int64](b)
+	case tensor.I32:
+		return bindClipOf[int32](b)
+	}
+	return bindRef(b)
+}
+
+func bindClipOf[T number](b *Binding) (Bound, error) {
+	t := &clipTask[T]{}
 	t.f = t.clip
 	return Bound{Run: func(c *Call) error {
 		t.hasLo, t.hasHi = len(c.Ins) > 1 && c.Ins[1] != nil, len(c.Ins) > 2 && c.Ins[2] != nil
 		if t.hasLo {
-			t.lo = elems[float32](c.Ins[1])[0]
+			t.lo = elems[T](c.Ins[1])[0]
 		}
 		if t.hasHi {
-			t.hi = elems[float32](c.Ins[2])[0]
+			t.hi = elems[T](c.Ins[2])[0]
 		}
-		t.x, t.out = elems[float32](c.Ins[0]), elems[float32](c.Outs[0])
+		t.x, t.out = elems[T](c.Ins[0]), elems[T](c.Outs[0])
 		return b.Device.pool.Run((len(t.x)+elementsPerTask-1)/elementsPerTask, t)
 	}}, nil
 }
 
-type clipTask struct {
-	unaryTask[float32, float32]
-	lo, hi       float32
+type clipTask[T number] struct {
+	unaryTask[T, T]
+	lo, hi       T
 	hasLo, hasHi bool
 }
 
-func (t *clipTask) clip(out, x []float32) {
+func (t *clipTask[T]) clip(out, x []T) {
 	for i, v := range x {
 		if t.hasLo && v < t.lo {
 			v = t.lo
