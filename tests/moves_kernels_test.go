@@ -3,10 +3,13 @@ package tests
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math"
 	"testing"
 
 	"github.com/seed-c851cfd2/moec/codegen"
 	"github.com/seed-c851cfd2/moec/ir"
+	"github.com/seed-c851cfd2/moec/ir/eval"
 	"github.com/seed-c851cfd2/moec/ir/ops"
 	"github.com/seed-c851cfd2/moec/ir/tensor"
 	"github.com/seed-c851cfd2/moec/runtime"
@@ -185,6 +188,44 @@ func TestPickOutOfRange(t *testing.T) {
 				t.Errorf("index %d with %d threads: %v", bad, threads, err)
 			}
 			s.Close()
+		}
+	}
+}
+
+// TestMatMulOfLowerPrecision: programs in bf16 and int8 multiply two values in bf16 where the CPU can, but not
+// the few steps by which positions meet frequencies.
+func TestMatMulOfLowerPrecision(t *testing.T) {
+	d, ctx := newDrawer(4), context.Background()
+	for _, k := range []int{1, 15, 16, 65} {
+		c := &kernelNode{op: "MatMul", ins: []*tensor.Tensor{d.normal(3, 20, k), d.normal(3, k, 33)}, inputs: []int{0, 1}, outs: 1}
+		g, ins := c.graph(t)
+		want, err := eval.Run(ctx, g, ins, eval.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, precision := range []string{"bf16", "int8"} {
+			p, err := codegen.Compile(ctx, g, codegen.Target{Precision: precision})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, err := runtime.New(p, runtime.Options{Threads: 2})
+			if err != nil {
+				t.Fatal(err)
+			}
+			outs := make([]*tensor.Tensor, 1)
+			if err := s.RunTo(ctx, ins, outs, nil); err != nil {
+				t.Fatal(err)
+			}
+			s.Close()
+			var largest float64
+			for _, v := range tensor.Data[float32](want[0]) {
+				largest = max(largest, math.Abs(float64(v)))
+			}
+			tol := 1e-5
+			if k >= 16 { // two roundings of 2^-9 a term, of terms that add up as they come
+				tol = 0x1p-8 * largest
+			}
+			nearly(t, fmt.Sprintf("%s, k=%d", precision, k), outs[0], want[0], tol)
 		}
 	}
 }

@@ -1,16 +1,22 @@
 package cpu
 
 import (
+	"github.com/seed-c851cfd2/moec/codegen/plan/layout"
 	"github.com/seed-c851cfd2/moec/ir"
 	"github.com/seed-c851cfd2/moec/ir/ops"
 	"github.com/seed-c851cfd2/moec/ir/tensor"
 )
 
-// matmul takes f32 products: with a constant matrix, whose weights are packed, or of two values.
+// matmul takes f32 products: with a constant matrix, whose weights are packed, or of two values, which programs
+// of lower precision multiply in bf16.
 func matmul(s *Selector, n *ir.Node) (Choice, bool) {
 	w := n.Inputs[1]
 	if n.Is("MatMul") && !packable(w) {
-		return Choice{Kernel: "matmul", Note: "the right side is packed on the way"}, allF32(n)
+		kernel, note := "matmul", "the right side is packed on the way"
+		if s.packed != layout.F32 {
+			kernel, note = "matmul_bf16", note+"; bf16 products"
+		}
+		return Choice{Kernel: kernel, Note: note}, allF32(n)
 	}
 	if !packable(w) || n.Inputs[0].Type.DType != tensor.F32 || n.Inputs[0].Type.Rank() < 1 {
 		return Choice{}, false

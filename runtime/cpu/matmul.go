@@ -12,8 +12,23 @@ import (
 	"github.com/seed-c851cfd2/moec/runtime/cpu/pool"
 )
 
+// matmulAt is MatMul of two f32 values at a precision where the CPU has instructions of its own for
+// it, else in f32. A few steps of k stay f32: positions are multiplied by frequencies so, and their sines
+// need all digits.
+func matmulAt(p layout.Precision) func(b *Binding) (Bound, error) {
+	return func(b *Binding) (Bound, error) {
+		if x := shapeOf(b.Ins[0]); len(x) == 0 || x[len(x)-1] < minRoundedSteps || !b.Device.gemm.Native(p) {
+			return bindMatMul(b, layout.F32)
+		}
+		return bindMatMul(b, p)
+	}
+}
+
+// minRoundedSteps is the least k of products that are rounded.
+const minRoundedSteps = 16
+
 // bindMatMul is MatMul of two f32 values of any rank, the right one packed on the way.
-func bindMatMul(b *Binding) (Bound, error) {
+func bindMatMul(b *Binding, p layout.Precision) (Bound, error) {
 	x, y := shapeOf(b.Ins[0]), shapeOf(b.Ins[1])
 	if len(x) == 1 {
 		x = []int{1, x[0]}
@@ -36,11 +51,11 @@ func bindMatMul(b *Binding) (Bound, error) {
 	if err != nil {
 		return Bound{}, err
 	}
-	mul := &gemm.MatMul{Kernels: b.Device.gemm, M: m, N: n, K: k, AStride: k, CStride: n, BK: n, BN: 1}
+	mul := &gemm.MatMul{Kernels: b.Device.gemm, Precision: p, M: m, N: n, K: k, AStride: k, CStride: n, BK: n, BN: 1}
 	mul.AOff, mul.BOff, mul.COff = batchOffsets(bx, batch, m*k), batchOffsets(by, batch, k*n), batchOffsets(batch, batch, m*n)
 	var r pool.Runner = b.Device.pool
 	count := float64(len(mul.COff))
-	if b.Device.gemm.Serial(layout.F32, 2*count*float64(m)*float64(k)*float64(n), 4*count*float64(k)*float64(n)) {
+	if b.Device.gemm.Serial(p, 2*count*float64(m)*float64(k)*float64(n), 4*count*float64(k)*float64(n)) {
 		r = pool.Serial{}
 	}
 	need := mul.Scratch(r.Workers())
