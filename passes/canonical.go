@@ -70,6 +70,7 @@ func canonicalRules() map[string][]rule {
 		"Expand":    {dropSame, dropBroadcast},
 		"Concat":    {dropConcat},
 		"Slice":     {dropSlice},
+		"Pad":       {dropPad},
 		"Add":       {constRight, dropZero},
 		"Sub":       {dropZero},
 		"Mul":       {constRight, dropOne, mulToNeg, sinkThroughFactor, unflattenProduct},

@@ -156,3 +156,9 @@ func dropSlice(e *edit, n *ir.Node) bool {
 	}
 	return dropSame(e, n)
 }
+
+// dropPad removes a Pad by nothing.
+func dropPad(e *edit, n *ir.Node) bool {
+	pads, ok := constInts(n.Inputs[1])
+	return ok && !slices.ContainsFunc(pads, func(x int64) bool { return x != 0 }) && dropNode(e, n)
+}

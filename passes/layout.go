@@ -78,8 +78,12 @@ func (l *lastEdit) node(n *ir.Node) {
 		l.mean(n)
 	case "BatchNormalization":
 		l.batchNorm(n)
+	case "Resize":
+		l.resize(n)
 	case "Reshape":
-		l.instanceNorm(n)
+		if !l.image(n) {
+			l.instanceNorm(n)
+		}
 	}
 }
 

@@ -23,10 +23,17 @@ func wholes() []tensor.DType {
 	return []tensor.DType{tensor.F32, tensor.F64, tensor.F16, tensor.BF16, tensor.I64, tensor.I32, tensor.I16, tensor.I8, tensor.U8, tensor.Bool}
 }
 
-func unary(_ *Selector, n *ir.Node) (Choice, bool) { return Choice{Kernel: "unary"}, allF32(n) }
+// unary takes functions of f32, and those of whole numbers that keep them whole.
+func unary(_ *Selector, n *ir.Node) (Choice, bool) {
+	whole := n.Is("Neg", "Abs", "Sign") && ofTypes(n.Inputs, tensor.I64, tensor.I32)
+	return Choice{Kernel: "unary"}, allF32(n) && !n.Is("Sign") || whole
+}
 
 // binary takes arithmetic on one type: f32, and whole numbers except where they divide.
 func binary(_ *Selector, n *ir.Node) (Choice, bool) {
+	if len(n.Inputs) != 2 { // Min and Max take any number
+		return Choice{}, false
+	}
 	ok := allF32(n)
 	if !n.Is("Div") && !n.Is("Pow") {
 		ok = ok || ofTypes(n.Inputs, tensor.I64) || ofTypes(n.Inputs, tensor.I32)
@@ -66,7 +73,9 @@ func cast(_ *Selector, n *ir.Node) (Choice, bool) {
 	return Choice{Kernel: "cast"}, ok
 }
 
-func clip(_ *Selector, n *ir.Node) (Choice, bool) { return Choice{Kernel: "clip"}, allF32(n) }
+func clip(_ *Selector, n *ir.Node) (Choice, bool) {
+	return Choice{Kernel: "clip"}, allF32(n) || ofTypes(n.Inputs, tensor.I64) || ofTypes(n.Inputs, tensor.I32)
+}
 
 // move takes ops that copy elements to where shapes alone say.
 func move(_ *Selector, n *ir.Node) (Choice, bool) {
@@ -77,8 +86,22 @@ func move(_ *Selector, n *ir.Node) (Choice, bool) {
 	return Choice{Kernel: "move"}, ofTypes(data, wholes()...)
 }
 
+// pad takes pads that are known before the run; an input that is not makes the kernel fall back.
+func pad(_ *Selector, n *ir.Node) (Choice, bool) {
+	return Choice{Kernel: "pad"}, ofTypes(n.Inputs[:1], wholes()...)
+}
+
+// resize takes f32 of any mode.
+func resize(_ *Selector, n *ir.Node) (Choice, bool) {
+	return Choice{Kernel: "resize"}, ofTypes(n.Inputs[:1], tensor.F32)
+}
+
 func gather(_ *Selector, n *ir.Node) (Choice, bool) {
 	return Choice{Kernel: "gather"}, ofTypes(n.Inputs[:1], wholes()...) && ofTypes(n.Inputs[1:2], tensor.I64, tensor.I32)
+}
+
+func gatherElements(_ *Selector, n *ir.Node) (Choice, bool) {
+	return Choice{Kernel: "gather_elements"}, ofTypes(n.Inputs[:1], wholes()...) && ofTypes(n.Inputs[1:2], tensor.I64, tensor.I32)
 }
 
 // reduce takes f32 reductions over constant axes.

@@ -94,19 +94,9 @@ func evalPad(c *ir.EvalCtx) error {
 			return err
 		}
 	}
-	at, err := padAxes(axes, c.Has(3), len(pads), x.Rank())
+	begin, shape, err := padShape(pads, axes, c.Has(3), x.Shape())
 	if err != nil {
-		return err
-	}
-	begin, shape := make([]int, x.Rank()), slices.Clone(x.Shape())
-	for i, d := range at {
-		lo, hi := pads[i], pads[i+len(at)]
-		const far = min(1<<40, math.MaxInt/4)
-		if lo < -far || lo > far || hi < -far || hi > far || int64(shape[d])+lo+hi < 0 {
-			return fmt.Errorf("%w: pads %v of %s", ir.ErrShape, pads, x)
-		}
-		begin[d] = int(lo)
-		shape[d] += int(lo + hi)
+		return fmt.Errorf("%w (of %s)", err, x)
 	}
 	fill, err := padValue(c)
 	if err != nil {
@@ -116,12 +106,9 @@ func evalPad(c *ir.EvalCtx) error {
 	if err != nil || out.Len() == 0 {
 		return err
 	}
-	// from[d][i] is the input position that output position i of axis d shows.
-	from := make([][]int, x.Rank())
-	for d := range from {
-		if from[d], err = padSources(mode, begin[d], x.Shape()[d], shape[d]); err != nil {
-			return fmt.Errorf("%w (axis %d of %s)", err, d, x)
-		}
+	from, err := padLines(mode, begin, x.Shape(), shape)
+	if err != nil {
+		return fmt.Errorf("%w of %s", err, x)
 	}
 	var move func(di, si, n int)
 	if x.Len() > 0 {
@@ -168,8 +155,52 @@ func padValue(c *ir.EvalCtx) (*tensor.Tensor, error) {
 	return tensor.New(c.In(0).DType()), nil
 }
 
-// padSources maps output positions along an axis to input positions, -1 for padding.
-func padSources(mode string, begin, n, size int) ([]int, error) {
+// PadSources maps the positions of Pad's output to those of its input, per axis: element i of
+// axis d of the output shows position from[d][i] of x, or the padding value where that is -1.
+// axes nil means all of them.
+func PadSources(mode string, pads, axes []int64, x []int) (from [][]int, err error) {
+	if err := checkPadMode(&PadAttrs{mode}); err != nil {
+		return nil, err
+	}
+	begin, shape, err := padShape(pads, axes, axes != nil, x)
+	if err != nil {
+		return nil, err
+	}
+	return padLines(mode, begin, x, shape)
+}
+
+// padShape gives where the input begins in the output, and the output's shape.
+func padShape(pads, axes []int64, given bool, x []int) (begin, shape []int, err error) {
+	at, err := padAxes(axes, given, len(pads), len(x))
+	if err != nil {
+		return nil, nil, err
+	}
+	begin, shape = make([]int, len(x)), slices.Clone(x)
+	for i, d := range at {
+		lo, hi := pads[i], pads[i+len(at)]
+		const far = min(1<<40, math.MaxInt/4)
+		if lo < -far || lo > far || hi < -far || hi > far || int64(shape[d])+lo+hi < 0 {
+			return nil, nil, fmt.Errorf("%w: pads %v", ir.ErrShape, pads)
+		}
+		begin[d] = int(lo)
+		shape[d] += int(lo + hi)
+	}
+	return begin, shape, nil
+}
+
+// padLines maps positions of the output to those of the input, axis by axis, -1 for padding.
+func padLines(mode string, begin, x, shape []int) (from [][]int, err error) {
+	from = make([][]int, len(x))
+	for d := range from {
+		if from[d], err = padLine(mode, begin[d], x[d], shape[d]); err != nil {
+			return nil, fmt.Errorf("%w (axis %d)", err, d)
+		}
+	}
+	return from, nil
+}
+
+// padLine maps output positions along an axis to input positions, -1 for padding.
+func padLine(mode string, begin, n, size int) ([]int, error) {
 	out := make([]int, size)
 	if n == 0 && mode != "constant" && size > 0 {
 		return nil, fmt.Errorf("%w: mode %s has nothing to show of an empty axis", ir.ErrShape, mode)

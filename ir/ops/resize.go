@@ -180,13 +180,13 @@ type resizeAxis struct {
 }
 
 // resizePlan works out every axis from the inputs.
-func resizePlan(a *ResizeAttrs, x, roi, scales, sizes *tensor.Tensor) ([]resizeAxis, error) {
-	axes, err := resizeAxes(a, x.Rank())
+func resizePlan(a *ResizeAttrs, x []int, roi, scales, sizes *tensor.Tensor) ([]resizeAxis, error) {
+	axes, err := resizeAxes(a, len(x))
 	if err != nil {
 		return nil, err
 	}
-	plan := make([]resizeAxis, x.Rank())
-	for i, d := range x.Shape() {
+	plan := make([]resizeAxis, len(x))
+	for i, d := range x {
 		plan[i] = resizeAxis{in: d, out: d, scale: 1, hi: 1}
 	}
 	if roi != nil && roi.Len() > 0 && a.CoordinateTransformationMode == "tf_crop_and_resize" {
@@ -284,7 +284,7 @@ func evalResize(c *ir.EvalCtx, a *ResizeAttrs, roi, scales, sizes *tensor.Tensor
 		return err
 	}
 	x := c.In(0)
-	plan, err := resizePlan(a, x, roi, scales, sizes)
+	plan, err := resizePlan(a, x.Shape(), roi, scales, sizes)
 	if err != nil {
 		return err
 	}
@@ -319,30 +319,49 @@ func evalResize(c *ir.EvalCtx, a *ResizeAttrs, roi, scales, sizes *tensor.Tensor
 	return putNumbers(c, 0, x.DType(), v, shape...)
 }
 
-// line is how one output position reads its axis: weights on clamped positions, or the
-// extrapolation value.
-type line struct {
-	at      []int
-	weight  []float64
-	outside bool
-	value   float64
+// ResizeLine is how one output position of a resized axis reads the input: weights on positions, or
+// the extrapolation value.
+type ResizeLine struct {
+	At      []int
+	Weight  []float64
+	Outside bool
+	Value   float64
+}
+
+// ResizeLines are the lines of every axis that Resize resamples, nil for the others, given the shape of its
+// input and its other inputs. The axes are resampled one after the other.
+func ResizeLines(a *ResizeAttrs, x []int, roi, scales, sizes *tensor.Tensor) ([][]ResizeLine, error) {
+	plan, err := resizePlan(a, x, roi, scales, sizes)
+	if err != nil {
+		return nil, err
+	}
+	out := make([][]ResizeLine, len(plan))
+	for i, p := range plan {
+		if !p.resample {
+			continue
+		}
+		if out[i], err = a.lines(p); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
 // resample applies lines along an axis.
-func resample(v []float64, shape []int, axis int, lines []line) []float64 {
+func resample(v []float64, shape []int, axis int, lines []ResizeLine) []float64 {
 	outer, n, inner := splitAt(shape, axis)
 	out := make([]float64, outer*len(lines)*inner)
 	for o := range outer {
 		for j, l := range lines {
 			dst := out[(o*len(lines)+j)*inner:][:inner]
-			if l.outside {
+			if l.Outside {
 				for i := range dst {
-					dst[i] = l.value
+					dst[i] = l.Value
 				}
 				continue
 			}
-			for k, p := range l.at {
-				w := l.weight[k]
+			for k, p := range l.At {
+				w := l.Weight[k]
 				if w == 0 {
 					continue
 				}

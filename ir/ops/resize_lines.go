@@ -50,22 +50,22 @@ func (a *ResizeAttrs) source(p resizeAxis, i int) (x float64, outside bool, err 
 }
 
 // lines lists how every output position of an axis reads the input.
-func (a *ResizeAttrs) lines(p resizeAxis) ([]line, error) {
-	out := make([]line, p.out)
+func (a *ResizeAttrs) lines(p resizeAxis) ([]ResizeLine, error) {
+	out := make([]ResizeLine, p.out)
 	for i := range out {
 		x, outside, err := a.source(p, i)
 		if err != nil {
 			return nil, err
 		}
 		if outside {
-			out[i] = line{outside: true, value: float64(a.ExtrapolationValue)}
+			out[i] = ResizeLine{Outside: true, Value: float64(a.ExtrapolationValue)}
 			continue
 		}
 		first, w, err := a.weights(x, p)
 		if err != nil {
 			return nil, err
 		}
-		l := line{at: make([]int, len(w)), weight: w}
+		l := ResizeLine{At: make([]int, len(w)), Weight: w}
 		sum := 0.0
 		for k := range w {
 			at := first + k
@@ -73,7 +73,7 @@ func (a *ResizeAttrs) lines(p resizeAxis) ([]line, error) {
 				w[k] = 0
 			}
 			sum += w[k]
-			l.at[k] = min(max(at, 0), p.in-1)
+			l.At[k] = min(max(at, 0), p.in-1)
 		}
 		if a.ExcludeOutside && sum != 0 {
 			for k := range w {

@@ -48,6 +48,8 @@ func table() []*Kernel {
 		{Name: plan.KernelRef, Bind: bindRef},
 		{Name: plan.KernelView, Bind: bindCopy},
 		{Name: "linear", Bind: bindLinear},
+		{Name: "matmul", Bind: matmulAt(layout.F32)},
+		{Name: "matmul_bf16", Bind: matmulAt(layout.BF16)},
 		{Name: "attention", Bind: attentionAt(layout.F32)},
 		{Name: "attention_bf16", Bind: attentionAt(layout.BF16)},
 		{Name: "mlp", Bind: bindMLP},
@@ -72,7 +74,10 @@ func table() []*Kernel {
 		{Name: "cast", Bind: bindCast},
 		{Name: "clip", Bind: bindClip},
 		{Name: "move", Bind: bindMove},
+		{Name: "pad", Bind: bindPad},
+		{Name: "resize", Bind: bindResize},
 		{Name: "gather", Bind: bindGather},
+		{Name: "gather_elements", Bind: bindGatherElements},
 		{Name: "reduce", Bind: bindReduce},
 	}
 }

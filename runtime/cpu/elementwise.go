@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"cmp"
 	"math"
 
 	"github.com/seed-c851cfd2/moec/ir"
@@ -62,10 +63,13 @@ func unaryOps(b *Binding) func(out, x []float32) {
 	case "HardSwish":
 		return vector(act.HardSwish)
 	case "Swish":
-		if floatAttr(b, "alpha") != 1 {
-			return nil
+		switch floatAttr(b, "alpha") {
+		case 1:
+			return vector(act.Silu)
+		case 1.702:
+			return vector(act.QuickGelu)
 		}
-		return vector(act.Silu)
+		return nil
 	case "HardSigmoid":
 		alpha, beta := floatAttr(b, "alpha"), floatAttr(b, "beta")
 		return func(out, x []float32) {
@@ -125,10 +129,47 @@ func bindUnary(b *Binding) (Bound, error) {
 			}
 		})
 	}
-	if f := unaryOps(b); f != nil && b.Ins[0].DType == tensor.F32 {
-		return bindMap(b, f)
+	op := b.Step.Op.String()
+	switch b.Ins[0].DType {
+	case tensor.F32:
+		if f := unaryOps(b); f != nil {
+			return bindMap(b, f)
+		}
+	case tensor.I64:
+		if f := wholeOps[int64](op); f != nil {
+			return bindMap(b, f)
+		}
+	case tensor.I32:
+		if f := wholeOps[int32](op); f != nil {
+			return bindMap(b, f)
+		}
 	}
 	return bindRef(b)
+}
+
+// wholeOps are the elementwise functions of one whole number: distances of positions take them.
+func wholeOps[T int64 | int32](op string) func(out, x []T) {
+	switch op {
+	case "Neg":
+		return func(out, x []T) {
+			for i, v := range x {
+				out[i] = -v
+			}
+		}
+	case "Abs":
+		return func(out, x []T) {
+			for i, v := range x {
+				out[i] = max(v, -v)
+			}
+		}
+	case "Sign":
+		return func(out, x []T) {
+			for i, v := range x {
+				out[i] = T(cmp.Compare(v, 0))
+			}
+		}
+	}
+	return nil
 }
 
 // number are the element types that arithmetic kernels know.
@@ -152,6 +193,21 @@ func mulOf[T number](out, x, y []T) {
 	y = y[:len(out)]
 	for i, v := range x[:len(out)] {
 		out[i] = v * y[i]
+	}
+}
+
+// minOf gives NaN where either is.
+func minOf[T number](out, x, y []T) {
+	y = y[:len(out)]
+	for i, v := range x[:len(out)] {
+		out[i] = min(v, y[i])
+	}
+}
+
+func maxOf[T number](out, x, y []T) {
+	y = y[:len(out)]
+	for i, v := range x[:len(out)] {
+		out[i] = max(v, y[i])
 	}
 }
 
@@ -185,6 +241,10 @@ func arithmetic[T number](op string) func(out, x, y []T) {
 		return subOf[T]
 	case "Mul":
 		return mulOf[T]
+	case "Min":
+		return minOf[T]
+	case "Max":
+		return maxOf[T]
 	}
 	return nil
 }
@@ -248,8 +308,8 @@ func floatOps(b *Binding) func(out, x, y []float32) {
 			copy(out, x)
 			ks.Mul(out, y)
 		}
-	case "Sub":
-		return subOf[float32]
+	case "Sub", "Min", "Max":
+		return arithmetic[float32](b.Step.Op.String())
 	case "Div":
 		return func(out, x, y []float32) {
 			y = y[:len(out)]

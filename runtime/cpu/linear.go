@@ -149,6 +149,10 @@ func activation(a ops.Activation) (act.Kind, error) {
 		return act.Relu6, nil
 	case ops.ActHardSwish:
 		return act.HardSwish, nil
+	case ops.ActQuickGELU:
+		return act.QuickGelu, nil
+	case ops.ActReLU2:
+		return act.Relu2, nil
 	}
 	return 0, fmt.Errorf("no kernel for activation %q", a)
 }

@@ -40,6 +40,15 @@ func bindMoveOf[T any](b *Binding) (Bound, error) {
 		return bindStrided[T](b, strides, 0)
 	case "Expand":
 		return bindStrided[T](b, broadcastStrides(x, shapeOf(b.Outs[0])), 0)
+	case "Tile":
+		if b.Consts[1] == nil || len(integers(b.Consts[1])) != len(x) {
+			return bindRef(b)
+		}
+		var shape, strides []int // each dimension as its repeats, which stand still, and its elements
+		for d, s := range tensor.Strides(x) {
+			shape, strides = append(shape, int(integers(b.Consts[1])[d]), x[d]), append(strides, 0, s)
+		}
+		return bindStridedAs[T](b, shape, strides, 0)
 	case "Slice":
 		var at [4][]int64
 		for i := range at {
@@ -93,7 +102,11 @@ type stridedTask[T any] struct {
 
 // bindStrided copies to output 0 the elements of input 0 at offset off and strides.
 func bindStrided[T any](b *Binding, strides []int, off int) (Bound, error) {
-	shape := shapeOf(b.Outs[0])
+	return bindStridedAs[T](b, shapeOf(b.Outs[0]), strides, off)
+}
+
+// bindStridedAs is bindStrided with output 0 seen in another shape.
+func bindStridedAs[T any](b *Binding, shape, strides []int, off int) (Bound, error) {
 	total := tensor.NumElems(shape)
 	dims, strides := collapse(shape, strides)
 	last := len(dims) - 1

@@ -24,7 +24,7 @@ const (
 	recInP
 )
 
-// bindRecurrent is RNN, GRU and LSTM in f32 with packed weights.
+// bindRecurrent is RNN, GRU and LSTM of f32 with packed weights.
 func bindRecurrent(b *Binding) (Bound, error) {
 	a := b.Step.Attrs.(*ops.RecurrentAttrs)
 	v := &rnn.Layer{Kernels: b.Device.gemm, Act: act.Tanh, Dirs: 1, BatchFirst: a.Layout != 0, Reverse: a.Direction == "reverse"}
@@ -65,10 +65,12 @@ func bindRecurrent(b *Binding) (Bound, error) {
 	if v.W, err = b.matrices(recInW); err != nil {
 		return Bound{}, err
 	}
-	if b.Consts[recInR] == nil {
-		return Bound{}, fmt.Errorf("input %d must be a packed constant", recInR)
+	name, _ := strings.CutSuffix(b.Layouts[recInR], ".t.gates")
+	p, ok := layout.ParseName(name)
+	if b.Consts[recInR] == nil || !ok {
+		return Bound{}, fmt.Errorf("input %d is stored as %q, want panels by gate", recInR, b.Layouts[recInR])
 	}
-	if v.R, err = layout.Unstack(layout.F32, b.Consts[recInR].Bytes(), v.Dirs*v.Cell.Gates(), v.Hidden, v.Hidden); err != nil {
+	if v.R, err = layout.Unstack(p, b.Consts[recInR].Bytes(), v.Dirs*v.Cell.Gates(), v.Hidden, v.Hidden); err != nil {
 		return Bound{}, err
 	}
 	if err := v.Check(); err != nil {

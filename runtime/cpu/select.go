@@ -1,6 +1,9 @@
 package cpu
 
 import (
+	"encoding/binary"
+	"unsafe"
+
 	"github.com/seed-c851cfd2/moec/ir/tensor"
 )
 
@@ -23,14 +26,51 @@ func (t *whereTask[T]) Do(i, _ int) {
 		r, off := pos/t.run, pos%t.run
 		n := min(t.run-off, end-pos)
 		c, x, y := t.at(0, r)+off*sc, t.at(1, r)+off*sx, t.at(2, r)+off*sy
-		for j := range t.out[pos : pos+n] {
-			if t.cond[c+j*sc] {
-				t.out[pos+j] = t.x[x+j*sx]
-			} else {
-				t.out[pos+j] = t.y[y+j*sy]
+		for j := 0; j < n; {
+			k, same := n, t.cond[c] // up to k, the conditions are the same
+			if sc > 0 {
+				k, same = j+alike(t.cond[c+j:c+n]), t.cond[c+j]
 			}
+			out := t.out[pos+j : pos+k]
+			switch {
+			case same && sx > 0:
+				copy(out, t.x[x+j:])
+			case same:
+				fill(out, t.x[x])
+			case sy > 0:
+				copy(out, t.y[y+j:])
+			default:
+				fill(out, t.y[y])
+			}
+			j = k
 		}
 		pos += n
+	}
+}
+
+// alike is how many elements of b, one at least, are the same from the first on: masks come in
+// stretches. It looks at eight at a time, and where they begin to differ may stop up to seven short.
+func alike(b []bool) int {
+	n := 1
+	if len(b) >= 16 {
+		words := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(b))), len(b))
+		first := binary.LittleEndian.Uint64(words)
+		if first == 0 || first == 0x0101010101010101 {
+			for n = 8; n+8 <= len(b) && binary.LittleEndian.Uint64(words[n:]) == first; n += 8 {
+			}
+		}
+	}
+	if n == 1 {
+		for n < min(len(b), 16) && b[n] == b[0] {
+			n++
+		}
+	}
+	return n
+}
+
+func fill[T any](dst []T, v T) {
+	for i := range dst {
+		dst[i] = v
 	}
 }
 
@@ -118,38 +158,47 @@ func toFloat[T int64 | int32](out []float32, x []T) {
 	}
 }
 
-// bindClip is Clip of f32; the greatest wins where the bounds cross.
+// bindClip is Clip of f32 and whole numbers; the greatest wins where the bounds cross.
 func bindClip(b *Binding) (Bound, error) {
-	if b.Ins[0].DType != tensor.F32 {
-		return bindRef(b)
-	}
 	for _, bound := range b.Ins[1:] {
 		if bound.DType != tensor.Invalid && tensor.NumElems(shapeOf(bound)) != 1 {
 			return bindRef(b) // which says what is wrong
 		}
 	}
-	t := &clipTask{}
+	switch b.Ins[0].DType {
+	case tensor.F32:
+		return bindClipOf[float32](b)
+	case tensor.I64:
+		return bindClipOf[int64](b)
+	case tensor.I32:
+		return bindClipOf[int32](b)
+	}
+	return bindRef(b)
+}
+
+func bindClipOf[T number](b *Binding) (Bound, error) {
+	t := &clipTask[T]{}
 	t.f = t.clip
 	return Bound{Run: func(c *Call) error {
 		t.hasLo, t.hasHi = len(c.Ins) > 1 && c.Ins[1] != nil, len(c.Ins) > 2 && c.Ins[2] != nil
 		if t.hasLo {
-			t.lo = elems[float32](c.Ins[1])[0]
+			t.lo = elems[T](c.Ins[1])[0]
 		}
 		if t.hasHi {
-			t.hi = elems[float32](c.Ins[2])[0]
+			t.hi = elems[T](c.Ins[2])[0]
 		}
-		t.x, t.out = elems[float32](c.Ins[0]), elems[float32](c.Outs[0])
+		t.x, t.out = elems[T](c.Ins[0]), elems[T](c.Outs[0])
 		return b.Device.pool.Run((len(t.x)+elementsPerTask-1)/elementsPerTask, t)
 	}}, nil
 }
 
-type clipTask struct {
-	unaryTask[float32, float32]
-	lo, hi       float32
+type clipTask[T number] struct {
+	unaryTask[T, T]
+	lo, hi       T
 	hasLo, hasHi bool
 }
 
-func (t *clipTask) clip(out, x []float32) {
+func (t *clipTask[T]) clip(out, x []T) {
 	for i, v := range x {
 		if t.hasLo && v < t.lo {
 			v = t.lo

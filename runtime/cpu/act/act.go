@@ -3,9 +3,10 @@
 // The assembly approximates: the functions of a Kernels value are within the
 // bounds below of the exact values, over all finite inputs, and pass NaN through.
 //
-//	Sigmoid                 2e-7 absolute
-//	Tanh                    3e-7 relative
-//	Silu, Gelu*, HardSwish  5e-7 * max(1, |x|) absolute
+//	Sigmoid                            2e-7 absolute
+//	Tanh                               3e-7 relative
+//	Silu, QuickGelu, Gelu*, HardSwish  5e-7 * max(1, |x|) absolute
+//	Relu2                              6e-8 relative
 package act
 
 import (
@@ -29,9 +30,11 @@ const (
 	Tanh
 	Relu6     // x held to 0..6
 	HardSwish // x times x/6+1/2 held to 0..1
+	QuickGelu // x*sigmoid(1.702*x)
+	Relu2     // the square of Relu
 )
 
-var names = [...]string{"identity", "relu", "gelu", "gelu_tanh", "silu", "sigmoid", "tanh", "relu6", "hardswish"}
+var names = [...]string{"identity", "relu", "gelu", "gelu_tanh", "silu", "sigmoid", "tanh", "relu6", "hardswish", "quick_gelu", "relu2"}
 
 // String names k in lower case.
 func (k Kind) String() string {
@@ -80,6 +83,11 @@ func (k Kind) Exact(x float64) float64 {
 			t = 1
 		}
 		return x * Relu.Exact(t)
+	case QuickGelu:
+		return x / (1 + math.Exp(-1.702*x))
+	case Relu2:
+		r := Relu.Exact(x)
+		return r * r
 	}
 	return x
 }

@@ -30,6 +30,10 @@ func (ks *Kernels) vector(k Kind, x []float32, gate float32) bool {
 			relu6Z(p, n, gate)
 		case HardSwish:
 			hardSwishZ(p, n, gate)
+		case QuickGelu:
+			quickGeluZ(p, n, gate)
+		case Relu2:
+			relu2Z(p, n, gate)
 		default:
 			return false
 		}
@@ -54,6 +58,10 @@ func (ks *Kernels) vector(k Kind, x []float32, gate float32) bool {
 			relu6Y(p, n, gate, mask)
 		case HardSwish:
 			hardSwishY(p, n, gate, mask)
+		case QuickGelu:
+			quickGeluY(p, n, gate, mask)
+		case Relu2:
+			relu2Y(p, n, gate, mask)
 		default:
 			return false
 		}
@@ -188,4 +196,16 @@ func relu6Y(x *float32, n int, gate float32, mask *int32)
 func hardSwishZ(x *float32, n int, gate float32)
 
 //go:noescape
+func quickGeluZ(x *float32, n int, gate float32)
+
+//go:noescape
+func relu2Z(x *float32, n int, gate float32)
+
+//go:noescape
 func hardSwishY(x *float32, n int, gate float32, mask *int32)
+
+//go:noescape
+func quickGeluY(x *float32, n int, gate float32, mask *int32)
+
+//go:noescape
+func relu2Y(x *float32, n int, gate float32, mask *int32)

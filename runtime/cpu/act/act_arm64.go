@@ -27,6 +27,10 @@ func (ks *Kernels) vector(k Kind, x []float32, gate float32) bool {
 		relu6V(p, n, gate)
 	case HardSwish:
 		hardSwishV(p, n, gate)
+	case QuickGelu:
+		quickGeluV(p, n, gate)
+	case Relu2:
+		relu2V(p, n, gate)
 	default:
 		return false
 	}
@@ -93,6 +97,12 @@ func relu6V(x *float32, n int, gate float32)
 
 //go:noescape
 func hardSwishV(x *float32, n int, gate float32)
+
+//go:noescape
+func quickGeluV(x *float32, n int, gate float32)
+
+//go:noescape
+func relu2V(x *float32, n int, gate float32)
 
 //go:noescape
 func expV(x *float32, n int, gate float32)

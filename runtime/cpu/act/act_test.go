@@ -19,7 +19,7 @@ func variants() map[string]*Kernels {
 	return all
 }
 
-var kinds = []Kind{Identity, Relu, Gelu, GeluTanh, Silu, Sigmoid, Tanh, Relu6, HardSwish}
+var kinds = []Kind{Identity, Relu, Gelu, GeluTanh, Silu, Sigmoid, Tanh, Relu6, HardSwish, QuickGelu, Relu2}
 
 // limit is the documented bound.
 func limit(k Kind, x float64) float64 {
@@ -30,6 +30,11 @@ func limit(k Kind, x float64) float64 {
 		return 2e-7
 	case Identity, Relu, Relu6:
 		return 0
+	case Relu2: // one rounding
+		if x*x > math.MaxFloat32 {
+			return math.Inf(1)
+		}
+		return 0x1.01p-24 * x * x
 	}
 	return 5e-7 * math.Max(1, math.Abs(x))
 }

@@ -152,7 +152,7 @@ func scoreStride(chunk int) int { return (layout.Cols(chunk)/16 | 1) * 16 }
 
 func (a *Attention) workerFloats(m mode) int {
 	chunk, rows := min(a.Keys, keyChunk), a.rows()
-	n := rows*scoreStride(chunk) + rows*layout.Cols(a.VDim) + 2*rows
+	n := rows*scoreStride(chunk) + rows*layout.Cols(a.VDim) + 4*rows
 	n = (n + 15) &^ 15
 	n += a.keyWords()
 	n += max(a.Kernels.OperandLen(a.Precision, rows, a.Dim), a.Kernels.OperandLen(a.Precision, rows, chunk))
@@ -233,7 +233,7 @@ func (a *Attention) attend(s *state, b, h, block int, kp, vp, w []float32) {
 	sw, vw, most := scoreStride(chunk), layout.Cols(a.VDim), a.rows()
 	scores, w := w[:most*sw], w[most*sw:]
 	acc, w := w[:most*vw], w[most*vw:]
-	top, sum, w := w[:most], w[most:2*most], w[2*most:]
+	top, sum, before, w := w[:most], w[most:2*most], w[2*most:4*most], w[4*most:]
 	for i := range count {
 		top[i], sum[i] = float32(math.Inf(-1)), 0
 	}
@@ -258,8 +258,11 @@ func (a *Attention) attend(s *state, b, h, block int, kp, vp, w []float32) {
 		}
 		a.Kernels.Run(&s.block)
 		probs := a.Kernels.Place(a.Precision, gemm.Rows{Data: scores, Stride: sw}, count, k1-k0, w)
-		if half, words := probs.Halves(); half != nil && k0 == 0 && !a.Causal && a.Mask.Keep == nil && (a.Mask.Add == nil || a.Mask.Key == 1) {
-			a.softmaxRows(scores, sw, b, h, q0, perHead, perQuery, k1, half, words, top[:count], sum)
+		if half, words := probs.Halves(); half != nil && !a.Causal && a.Mask.Keep == nil && (a.Mask.Add == nil || a.Mask.Key == 1) {
+			a.softmaxRows(scores, sw, b, h, q0, perHead, perQuery, k0, k1, half, words, top[:count], sum[:count], before)
+			if k0 > 0 {
+				a.Rows.ScaleRows(acc, vw, acc, vw, before[:count], a.VDim)
+			}
 		} else {
 			for i := range count {
 				row := scores[i*sw : i*sw+k1-k0]
@@ -308,27 +311,34 @@ func (a *Attention) queries(at, stride, count int, w []float32) gemm.Operand {
 	return a.Kernels.Prepare(a.Precision, gemm.Rows{Data: a.Q.Data[at:], Stride: stride}, count, a.Dim, nil, w)
 }
 
-// softmaxRows turns the scores of a block of queries with all its first chunk of keys, up
-// to k1, into probabilities, unnormalised, as bf16, and sets the rows' tops and sums. It
-// does what softmax does row by row.
-func (a *Attention) softmaxRows(scores []float32, sw, b, h, q0, perHead, perQuery, k1 int, half []uint32, words int, top, sum []float32) {
+// softmaxRows turns the scores of a block of queries with keys k0 to k1 into probabilities,
+// unnormalised, as bf16, brings the rows' tops and sums up to date, and leaves in the first
+// half of before, of twice as many elements, what earlier sums are scaled by. It does what softmax does row by row.
+func (a *Attention) softmaxRows(scores []float32, sw, b, h, q0, perHead, perQuery, k0, k1 int, half []uint32, words int, top, sum, before []float32) {
 	m := &a.Mask
 	add, stride := m.Add, 0
 	if add != nil {
-		add, stride = add[b*m.Batch+h*m.Head+q0*m.Query:], perHead*m.Head+perQuery*m.Query
+		add, stride = add[b*m.Batch+h*m.Head+q0*m.Query+k0:], perHead*m.Head+perQuery*m.Query
 	}
-	a.Rows.ScaleMaxRows(scores, sw, k1, a.Scale, add, stride, top)
+	n := len(top)
+	scale, was := before[:n], before[n:2*n]
+	copy(scale, top)
+	copy(was, sum)
+	a.Rows.ScaleMaxRows(scores, sw, k1-k0, a.Scale, add, stride, top)
 	for i, t := range top {
 		if math.IsInf(float64(t), -1) {
-			top[i] = 0 // e^-Inf is 0 then
+			top[i], scale[i] = 0, 1 // e^-Inf is 0 then
+		} else {
+			scale[i] = rows.Exp(scale[i] - t)
 		}
 	}
-	a.Rows.ExpSumRows(half, words, scores, sw, k1, top, sum)
-	if k1 < a.Keys { // what later chunks start from
-		for i, l := range sum[:len(top)] {
-			if l == 0 {
-				top[i] = float32(math.Inf(-1))
-			}
+	a.Rows.ExpSumRows(half, words, scores, sw, k1-k0, top, sum)
+	for i := range sum {
+		if k0 > 0 {
+			sum[i] += was[i] * scale[i]
+		}
+		if sum[i] == 0 { // what later chunks start from
+			top[i] = float32(math.Inf(-1))
 		}
 	}
 }

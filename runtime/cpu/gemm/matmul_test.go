@@ -21,7 +21,7 @@ func TestMatMul(t *testing.T) {
 	}
 	for level, kern := range variants() {
 		rng := rand.New(rand.NewPCG(61, 62))
-		for trial := range 60 {
+		for trial := range 120 {
 			sizes := []int{0, 1, 2, 5, 13, 16, 31, 33, 50, 70}
 			m, n, k := sizes[rng.IntN(len(sizes))], sizes[rng.IntN(len(sizes))], sizes[rng.IntN(len(sizes))]
 			batch := []int{0, 1, 3, 20}[rng.IntN(4)]
@@ -39,6 +39,16 @@ func TestMatMul(t *testing.T) {
 				mul.AOff = append(mul.AOff, (i%3)*m*mul.AStride)
 				mul.BOff = append(mul.BOff, (i%2)*(k*mul.BK+n*mul.BN+1))
 				mul.COff = append(mul.COff, i*(m*mul.CStride+3))
+			}
+			round := func(v float32) float64 { return float64(v) }
+			if trial >= 60 {
+				if !kern.Native(layout.BF16) {
+					break
+				}
+				mul.Precision = layout.BF16
+				round = func(v float32) float64 {
+					return float64(math.Float32frombits(uint32(layout.RoundBF16(v)) << 16))
+				}
 			}
 			name := fmt.Sprintf("%s m=%d n=%d k=%d batch=%d strides %d,%d", level, m, n, k, batch, mul.BK, mul.BN)
 			var first []float32
@@ -62,7 +72,7 @@ func TestMatMul(t *testing.T) {
 					for c := range n {
 						want, mag := 0.0, 0.0
 						for l := range k {
-							p := float64(mul.A[mul.AOff[i]+r*mul.AStride+l]) * float64(mul.B[mul.BOff[i]+l*mul.BK+c*mul.BN])
+							p := round(mul.A[mul.AOff[i]+r*mul.AStride+l]) * round(mul.B[mul.BOff[i]+l*mul.BK+c*mul.BN])
 							want += p
 							mag += math.Abs(p)
 						}

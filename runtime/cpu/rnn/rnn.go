@@ -1,4 +1,5 @@
-// Package rnn runs recurrent layers in f32: RNN, GRU and LSTM, in one direction or both.
+// Package rnn runs recurrent layers: RNN, GRU and LSTM, in one direction or both. States and gates
+// are f32; the products are at the precision of their weights.
 //
 // The inputs of all steps are projected by one product per direction; a step then adds
 // the recurrent product to the rows of that step in place and applies the gates. The
@@ -68,6 +69,7 @@ type worker struct {
 	from, to []int32 // rows of the state, and their rows of p
 	t        []int32 // and their times
 	block    gemm.Block
+	state    []float32 // the rows of the state at the precision of the weights
 }
 
 // Check reports sizes that do not fit each other.
@@ -91,7 +93,8 @@ func (v *Layer) Check() error {
 
 // plan cuts the steps for a number of workers.
 func (v *Layer) plan(workers int) {
-	bytes := layout.F32.Bytes(v.Hidden, v.Hidden) * v.Cell.Gates()
+	p := v.precision()
+	bytes := p.Bytes(v.Hidden, v.Hidden) * v.Cell.Gates()
 	rows := max(1, min(v.Batch, (workers+v.Dirs-1)/v.Dirs))
 	v.cuts, v.wide = rows, false
 	if workers == 1 {
@@ -99,10 +102,23 @@ func (v *Layer) plan(workers int) {
 		return
 	}
 	flops := 2 * float64(v.Dirs*v.Batch) * float64(v.Hidden*v.Hidden*v.Cell.Gates())
-	few := v.Dirs*rows < workers && !v.Kernels.Serial(layout.F32, flops, float64(v.Dirs*bytes))
+	few := v.Dirs*rows < workers && !v.Kernels.Serial(p, flops, float64(v.Dirs*bytes))
 	if panels := (v.Hidden + layout.NR - 1) / layout.NR; few || bytes > 1<<20 {
 		v.cuts, v.wide = max(1, min(panels, (workers+v.Dirs-1)/v.Dirs)), true
 	}
+}
+
+// precision is that of the recurrent weights.
+func (v *Layer) precision() layout.Precision {
+	if len(v.R) == 0 {
+		return layout.F32
+	}
+	return v.R[0].Precision
+}
+
+// stateLen is the number of floats of a worker's copy of the state.
+func (v *Layer) stateLen() int {
+	return (v.Kernels.OperandLen(v.precision(), v.Batch, v.Hidden) + 15) &^ 15
 }
 
 func (v *Layer) sizes() (p, bias, state int) {
@@ -113,10 +129,10 @@ func (v *Layer) sizes() (p, bias, state int) {
 // Scratch is the number of floats that Run takes with a number of workers.
 func (v *Layer) Scratch(workers int) int {
 	p, bias, state := v.sizes()
-	n := p + bias + 4*state
+	n := (p+bias+4*state+15)&^15 + workers*v.stateLen()
 	v.workers, v.proj = make([]worker, workers), make([]gemm.Mul, v.Dirs)
 	for i := range v.workers {
-		v.workers[i] = worker{make([]int32, v.Batch), make([]int32, v.Batch), make([]int32, v.Batch), gemm.Block{}}
+		v.workers[i] = worker{from: make([]int32, v.Batch), to: make([]int32, v.Batch), t: make([]int32, v.Batch)}
 	}
 	for d := range v.proj {
 		v.proj[d] = gemm.Mul{Kernels: v.Kernels, M: v.Seq * v.Batch, B: v.W[d]}
@@ -137,6 +153,10 @@ func (v *Layer) Run(r pool.Runner, scratch []float32) error {
 	}
 	v.p, v.bias = take(np), take(nb)
 	v.h[0], v.h[1], v.c, v.reset = take(ns), take(ns), take(ns), take(ns)
+	take(-(np + nb + 4*ns) & 15)
+	for i := range v.workers {
+		v.workers[i].state = take(v.stateLen())
+	}
 	v.begin()
 	g := v.Cell.Gates() * v.Hidden
 	for d := range v.Dirs {

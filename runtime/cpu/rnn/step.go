@@ -1,7 +1,6 @@
 package rnn
 
 import (
-	"github.com/seed-c851cfd2/moec/codegen/plan/layout"
 	"github.com/seed-c851cfd2/moec/runtime/cpu/act"
 	"github.com/seed-c851cfd2/moec/runtime/cpu/gemm"
 )
@@ -15,22 +14,25 @@ func (v *Layer) units(w *worker, d, s, part, r0, r1, u0, u1 int) {
 	n, old := v.Hidden, v.h[s&1][d*v.Batch*v.Hidden:]
 	switch {
 	case v.Cell == GRU && part == 1:
-		v.add(w, d, 2, rows, v.reset[d*v.Batch*n:], u0, u1)
-	case v.Cell == GRU && !v.Linear:
-		v.add(w, d, 0, rows, old, u0, u1)
-		v.add(w, d, 1, rows, old, u0, u1)
+		x := v.prepare(w, rows, v.reset[d*v.Batch*n:])
+		v.add(w, x, d, 2, rows, u0, u1)
 	case v.Cell == GRU:
-		v.add(w, d, 0, rows, old, u0, u1)
-		v.add(w, d, 1, rows, old, u0, u1)
+		x := v.prepare(w, rows, old)
+		v.add(w, x, d, 0, rows, u0, u1)
+		v.add(w, x, d, 1, rows, u0, u1)
+		if !v.Linear {
+			break
+		}
 		var bias []float32
 		if v.B != nil {
 			bias = v.B[(d*6+5)*n : (d*6+6)*n]
 		}
 		w.block = gemm.Block{C: gemm.Rows{Data: v.reset[d*v.Batch*n+u0:], Stride: n, Index: w.from[:rows]}, Bias: bias}
-		v.product(w, d, 2, rows, old, u0, u1)
+		v.product(w, x, d, 2, rows, u0, u1)
 	default:
+		x := v.prepare(w, rows, old)
 		for g := range v.Cell.Gates() {
-			v.add(w, d, g, rows, old, u0, u1)
+			v.add(w, x, d, g, rows, u0, u1)
 		}
 	}
 	g := v.Cell.Gates() * n
@@ -89,19 +91,23 @@ func (v *Layer) outAt(d, r, t int) int {
 	return ((t*v.Dirs+d)*v.Batch + r) * v.Hidden
 }
 
+// prepare brings the state of the worker's rows to the precision of the weights.
+func (v *Layer) prepare(w *worker, rows int, state []float32) gemm.Operand {
+	return v.Kernels.Prepare(v.precision(), gemm.Rows{Data: state, Stride: v.Hidden, Index: w.from[:rows]}, rows, v.Hidden, nil, w.state)
+}
+
 // add adds the recurrent product of gate g to the rows of p.
-func (v *Layer) add(w *worker, d, g, rows int, state []float32, u0, u1 int) {
+func (v *Layer) add(w *worker, x gemm.Operand, d, g, rows, u0, u1 int) {
 	all := v.Cell.Gates() * v.Hidden
 	w.block = gemm.Block{C: gemm.Rows{Data: v.p[d*v.Seq*v.Batch*all+g*v.Hidden+u0:], Stride: all, Index: w.to[:rows]}, Add: true}
-	v.product(w, d, g, rows, state, u0, u1)
+	v.product(w, x, d, g, rows, u0, u1)
 }
 
 // product completes and runs the thread's block, which says where the units u0 to u1 of
-// state*R go and what they start from.
-func (v *Layer) product(w *worker, d, g, rows int, state []float32, u0, u1 int) {
+// x*R go and what they start from.
+func (v *Layer) product(w *worker, x gemm.Operand, d, g, rows, u0, u1 int) {
 	b := &w.block
-	b.A = v.Kernels.Place(layout.F32, gemm.Rows{Data: state, Stride: v.Hidden, Index: w.from[:rows]}, rows, v.Hidden, nil)
-	b.M, b.B, b.N0, b.N1, b.K1 = rows, v.R[d*v.Cell.Gates()+g], u0, u1, v.Hidden
+	b.A, b.M, b.B, b.N0, b.N1, b.K1 = x, rows, v.R[d*v.Cell.Gates()+g], u0, u1, v.Hidden
 	v.Kernels.Run(b)
 }
 

@@ -96,6 +96,19 @@ func (v *vec) silu() {
 	v.op("VMULPS", 1, 0, 0)
 }
 
+// quickGelu is x*sigmoid(1.702*x); see silu.
+func (v *vec) quickGelu() {
+	v.opc("VMULPS", 1.702, 0, 1)
+	v.sigmoid()
+	v.clampLow(-87, 0, 0)
+	v.op("VMULPS", 1, 0, 0)
+}
+
+func (v *vec) relu2() {
+	v.relu()
+	v.op("VMULPS", 0, 0, 0)
+}
+
 // geluTanh is x*sigmoid(2*sqrt(2/pi)*(x+0.044715*x^3)).
 func (v *vec) geluTanh() {
 	c := 2 * math.Sqrt(2/math.Pi)

@@ -27,6 +27,8 @@ func main() {
 		v.apply("tanh", v.tanh)
 		v.apply("relu6", v.relu6)
 		v.apply("hardSwish", v.hardSwish)
+		v.apply("quickGelu", v.quickGelu)
+		v.apply("relu2", v.relu2)
 		v.apply("exp", v.expX)
 		v.binary("add", "VADDPS")
 		v.binary("mul", "VMULPS")

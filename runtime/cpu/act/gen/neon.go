@@ -107,6 +107,19 @@ func (v *neon) silu() {
 	v.op(asmgen.FMUL, 0, 0, 1)
 }
 
+// quickGelu is x*sigmoid(1.702*x); see silu.
+func (v *neon) quickGelu() {
+	v.op(asmgen.FMUL, 1, 0, v.hold(1.702))
+	v.sigmoid()
+	v.op(asmgen.FMAX, 0, 0, v.hold(-87))
+	v.op(asmgen.FMUL, 0, 0, 1)
+}
+
+func (v *neon) relu2() {
+	v.relu()
+	v.op(asmgen.FMUL, 0, 0, 0)
+}
+
 // geluTanh is x*sigmoid(2*sqrt(2/pi)*(x+0.044715*x^3)).
 func (v *neon) geluTanh() {
 	c := 2 * math.Sqrt(2/math.Pi)
@@ -234,6 +247,8 @@ func neonFile(generator string) *asmgen.File {
 	v.apply("tanh", v.tanh)
 	v.apply("relu6", v.relu6)
 	v.apply("hardSwish", v.hardSwish)
+	v.apply("quickGelu", v.quickGelu)
+	v.apply("relu2", v.relu2)
 	v.apply("exp", v.expX)
 	v.binary("add", asmgen.FADD)
 	v.binary("mul", asmgen.FMUL)
