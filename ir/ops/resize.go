@@ -118,7 +118,7 @@ func inferResize(c *ir.InferCtx) error {
 			return fmt.Errorf("%w: %d sizes for %d axes", ir.ErrShape, len(sizes), len(axes))
 		}
 		if a.KeepAspectRatioPolicy != "stretch" {
-			return nil
+			return inferAspect(c, a, axes, sizes)
 		}
 		out := append([]ir.Dim(nil), x.Shape...)
 		for i, ax := range axes {
@@ -130,6 +130,27 @@ func inferResize(c *ir.InferCtx) error {
 	if t := c.Const(2); t != nil && t.Len() > 0 {
 		return inferScales(c, a, t)
 	}
+	return nil
+}
+
+// inferAspect sets output 0 where sizes are bounds for a common scale, if all are known.
+func inferAspect(c *ir.InferCtx, a *ResizeAttrs, axes []int, sizes []ir.Dim) error {
+	x := c.In(0)
+	plan, bounds := make([]resizeAxis, x.Rank()), make([]int64, len(sizes))
+	for i, ax := range axes {
+		if !x.Shape[ax].IsKnown() || !sizes[i].IsKnown() {
+			return nil
+		}
+		plan[ax].in, bounds[i] = int(x.Shape[ax].Size), sizes[i].Size
+	}
+	if err := a.applySizes(plan, axes, tensor.Of(bounds, len(bounds))); err != nil {
+		return err
+	}
+	out := append([]ir.Dim(nil), x.Shape...)
+	for _, ax := range axes {
+		out[ax] = ir.Known(int64(plan[ax].out))
+	}
+	c.SetOut(0, ir.MakeType(x.DType, out...))
 	return nil
 }
 
