@@ -2,7 +2,6 @@ package cpu
 
 import (
 	"fmt"
-	"strings"
 	"unsafe"
 
 	"github.com/seed-c851cfd2/moec/codegen/plan/layout"
@@ -48,8 +47,7 @@ func bindConvLast(b *Binding) (Bound, error) {
 	if err != nil {
 		return Bound{}, err
 	}
-	name, _, _ := strings.Cut(strings.TrimPrefix(b.Layouts[1], "conv.panels."), ".")
-	p, ok := layout.ParseName("panels." + name)
+	p, ok := layout.ParseConvName(b.Layouts[1])
 	if b.Consts[1] == nil || !ok || p == layout.I8 {
 		return Bound{}, fmt.Errorf("weights are stored as %q, want panels", b.Layouts[1])
 	}
