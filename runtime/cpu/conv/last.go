@@ -78,7 +78,7 @@ const (
 
 // NewLast prepares a convolution; see NewConv for axes. Padding takes scratch memory: who
 // asks for a convolution should not ask for one with far more padding than input. p is
-// the precision of the weights.
+// the precision of the weights: F32, or BF16 where the CPU has products of it.
 func NewLast(k *Kernels, p layout.Precision, n, c, m, groups int, axes [3]Axis, kind act.Kind) *Last {
 	v := &Last{kernels: k, precision: p, axes: axes, n: n, c: c, m: m, groups: groups, act: kind, area: 1}
 	for _, a := range axes {
@@ -92,7 +92,7 @@ func NewLast(k *Kernels, p layout.Precision, n, c, m, groups int, axes [3]Axis, 
 	if v.joined() {
 		v.stretch *= axes[2].Kernel
 	}
-	v.gathered = v.stretch < shortStretch && v.stretch < v.depth() && !v.tiled() || p == layout.BF16 && v.stretch%2 != 0
+	v.gathered = v.stretch < shortStretch && v.stretch < v.depth() && !v.tiled()
 	if bf16, inPlace := v.rounds(); bf16 {
 		v.bf16, v.gathered = true, !inPlace
 	}

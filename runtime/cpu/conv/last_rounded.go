@@ -44,7 +44,7 @@ const tileRows = 16
 // them: stretches start at whole words, and where there are several they are whole k
 // tiles. Else they are put side by side.
 func (v *Last) rounds() (yes, inPlace bool) {
-	if v.precision != layout.BF16 || !v.kernels.gemm.Native(v.precision) {
+	if v.precision != layout.BF16 {
 		return false, false
 	}
 	taps := v.axes[0].Kernel * v.axes[1].Kernel * v.axes[2].Kernel
