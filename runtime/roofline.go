@@ -20,7 +20,7 @@ type Peaks struct {
 	Precision string  `json:"precision"`
 	F32       float64 `json:"f32_gflops"`
 	Packed    float64 `json:"packed_gflops"`
-	BF16      float64 `json:"bf16_gflops"` // of attention in programs of lower precision
+	BF16      float64 `json:"bf16_gflops"` // of attention and convolutions in programs of lower precision
 	Read      float64 `json:"read_gbps"`
 	ReadBytes int     `json:"read_bytes"`
 }
@@ -106,7 +106,7 @@ func (s *Session) Roof(ins []*tensor.Tensor, p Peaks) (map[*plan.Step]time.Durat
 		switch {
 		case c.packed:
 			rate = p.Packed
-		case step.Kernel == "attention_bf16":
+		case step.Kernel == "attention_bf16", c.half:
 			rate = p.BF16
 		}
 		seconds := max(float64(c.FLOPs)/rate, float64(c.Bytes)/p.Read) / 1e9
@@ -129,23 +129,30 @@ func (s *Session) instance(ins []*tensor.Tensor) (*Instance, error) {
 type stepCost struct {
 	ir.Cost
 	packed bool
+	half   bool // in bf16, in a program of int8: convolutions
 }
 
 // stepCost is the op's cost with packed weights in the element type that they are stored
 // in, which also says at what precision the step multiplies.
 func (s *Session) stepCost(in *Instance, si int) stepCost {
-	packed := false
+	packed, half := false, false
 	c := in.costOf(si, func(v int) ir.Type {
 		t := in.Types[v]
 		if at := in.Fn.Values[v].Const; at >= 0 {
-			switch prec, _ := layout.ParseName(s.program.Consts[at].Layout); prec {
+			name := s.program.Consts[at].Layout
+			prec, ok := layout.ParseName(name)
+			if !ok {
+				prec, _ = layout.ParseConvName(name)
+			}
+			switch prec {
 			case layout.BF16:
 				packed, t.DType = true, tensor.BF16
+				half = half || s.program.Target.Precision != prec.String()
 			case layout.I8:
 				packed, t.DType = true, tensor.I8
 			}
 		}
 		return t
 	})
-	return stepCost{Cost: c, packed: packed}
+	return stepCost{Cost: c, packed: packed && !half, half: half}
 }

@@ -110,6 +110,9 @@ func elementCases() []elementCase {
 			}
 		}
 	}
+	for _, shape := range [][]int{{1, 3, 16411}, {2, 3, 9001}, {1, 20, 1237}, {3, 1237, 17}} { // planes in pieces
+		add(elementCase{op: "Transpose", attrs: &ops.TransposeAttrs{Perm: []int64{0, 2, 1}}, ins: []*tensor.Tensor{d.normal(shape...)}})
+	}
 	moves := func(x *tensor.Tensor) {
 		for _, perm := range [][]int64{{0, 2, 1}, {2, 1, 0}, {1, 0, 2}, {2, 0, 1}, {0, 1, 2}} {
 			add(elementCase{op: "Transpose", attrs: &ops.TransposeAttrs{Perm: perm}, ins: []*tensor.Tensor{x}})

@@ -47,12 +47,7 @@ type convPanels struct {
 }
 
 // Layout names the panels, and their groups where there are several.
-func (p convPanels) Layout() string {
-	if p.groups > 1 {
-		return fmt.Sprintf("conv.%s.%d", p.precision.Name(), p.groups)
-	}
-	return "conv." + p.precision.Name()
-}
+func (p convPanels) Layout() string { return p.precision.ConvName(p.groups) }
 
 // Pack packs.
 func (p convPanels) Pack(t *tensor.Tensor) (*tensor.Tensor, error) {

@@ -2,7 +2,7 @@ package cpu
 
 import (
 	"fmt"
-	"strings"
+	"sync"
 	"unsafe"
 
 	"github.com/seed-c851cfd2/moec/codegen/plan/layout"
@@ -48,8 +48,7 @@ func bindConvLast(b *Binding) (Bound, error) {
 	if err != nil {
 		return Bound{}, err
 	}
-	name, _, _ := strings.Cut(strings.TrimPrefix(b.Layouts[1], "conv.panels."), ".")
-	p, ok := layout.ParseName("panels." + name)
+	p, ok := layout.ParseConvName(b.Layouts[1])
 	if b.Consts[1] == nil || !ok || p == layout.I8 {
 		return Bound{}, fmt.Errorf("weights are stored as %q, want panels", b.Layouts[1])
 	}
@@ -57,10 +56,15 @@ func bindConvLast(b *Binding) (Bound, error) {
 		return none, nil
 	}
 	depth := tensor.NumElems(shapeOf(b.Ins[1])[1:])
-	v := conv.NewLast(b.Device.conv, p, l.n, l.c, l.m, l.groups, l.axes, l.act)
-	if v.W, err = layout.Unstack(p, b.Consts[1].Bytes(), l.groups, p.ConvRows(depth), l.m/l.groups); err != nil {
+	w, err := layout.Unstack(p, b.Consts[1].Bytes(), l.groups, p.ConvRows(depth), l.m/l.groups)
+	if err != nil {
 		return Bound{}, err
 	}
+	if p == layout.BF16 && !b.Device.gemm.Native(p) {
+		p, w = layout.F32, b.Device.wide.of(b.Consts[1], w, depth)
+	}
+	v := conv.NewLast(b.Device.conv, p, l.n, l.c, l.m, l.groups, l.axes, l.act)
+	v.W = w
 	v.Rounded.X, v.Rounded.Y = b.bf16In(0), b.Outs[0].DType == tensor.BF16
 	v.Rounded.Residual = b.has(3) && b.bf16In(3)
 	r := b.runner(v.Work() / 4) // 10 us: a dispatch takes 1 to 5
@@ -72,6 +76,31 @@ func bindConvLast(b *Binding) (Bound, error) {
 		}
 		return v.Run(r, c.f32(need))
 	}}, nil
+}
+
+// widened keeps the weights of convolutions in f32, by the constant that holds them in
+// bf16, where the CPU has no products of that precision: the kernels of f32 then are
+// faster than those that widen weights as they go, by 1.5 for a ResNet-18 on AVX-512.
+type widened struct {
+	mu  sync.Mutex
+	all map[*tensor.Tensor][]*layout.Matrix
+}
+
+// of is the first k rows of each matrix in f32, made once.
+func (w *widened) of(t *tensor.Tensor, packed []*layout.Matrix, k int) []*layout.Matrix {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.all[t] == nil {
+		out := make([]*layout.Matrix, len(packed))
+		for i, m := range packed {
+			out[i] = m.Widened(k)
+		}
+		if w.all == nil {
+			w.all = map[*tensor.Tensor][]*layout.Matrix{}
+		}
+		w.all[t] = out
+	}
+	return w.all[t]
 }
 
 // bf16In reports whether input i is bf16.

@@ -22,6 +22,7 @@ type Device struct {
 	rows    *rows.Kernels
 	conv    *conv.Kernels
 	kernels map[string]*Kernel
+	wide    widened
 }
 
 // NewDevice prepares the host for a session; threads 0 means one per processor that Go

@@ -94,7 +94,8 @@ type stridedTask[T any] struct {
 	outer, strides []int // above a row or plane
 	n, step        int   // a row
 	m, pitch       int   // a plane: m positions along x, pitch apart in out; m 0: rows
-	count, per     int   // rows or planes, and of a task
+	cuts           int   // pieces of a plane along x, so that one image is work for several threads
+	count, per     int   // rows or pieces of planes, and of a task
 	off            int
 	outerOut       []int // strides in out of planes' outer dimensions
 	x, out         []T
@@ -118,11 +119,15 @@ func bindStridedAs[T any](b *Binding, shape, strides []int, off int) (Bound, err
 		t.outer, t.strides = slices.Delete(slices.Clone(dims[:last]), along, along+1), slices.Delete(slices.Clone(strides[:last]), along, along+1)
 		t.outerOut = slices.Delete(slices.Clone(out[:last]), along, along+1)
 	}
-	t.count = tensor.NumElems(t.outer)
+	t.cuts = 1
+	if t.m > 0 {
+		t.cuts = max(1, t.m*t.n/elementsPerTask)
+	}
+	t.count = tensor.NumElems(t.outer) * t.cuts
 	if total == 0 {
 		t.count = 0
 	}
-	t.per = max(1, elementsPerTask/max(1, t.n*max(t.m, 1)))
+	t.per = max(1, elementsPerTask/max(1, t.n*max(t.m/t.cuts, 1)))
 	return Bound{Run: func(c *Call) error {
 		t.x, t.out = elems[T](c.Ins[0]), elems[T](c.Outs[0])
 		return b.Device.pool.Run((t.count+t.per-1)/t.per, t)
@@ -150,8 +155,11 @@ func collapse(shape, strides []int) (dims, steps []int) {
 func (t *stridedTask[T]) Do(i, _ int) {
 	for r := i * t.per; r < min((i+1)*t.per, t.count); r++ {
 		from, to, rest := t.off, r*t.n, r
+		var p0, p1 int // of a plane
 		if t.m > 0 {
-			to = 0
+			cut := r % t.cuts
+			to, rest = 0, r/t.cuts
+			p0, p1 = cut*t.m/t.cuts, (cut+1)*t.m/t.cuts
 		}
 		for d := len(t.outer) - 1; d >= 0; d-- {
 			at := rest % t.outer[d]
@@ -162,8 +170,8 @@ func (t *stridedTask[T]) Do(i, _ int) {
 			}
 		}
 		if t.m > 0 {
-			if x, ok := any(t.x[from:]).([]float32); ok {
-				t.rows.Transpose(any(t.out[to:]).([]float32), t.pitch, x, t.step, t.n, t.m)
+			if x, ok := any(t.x[from+p0:]).([]float32); ok {
+				t.rows.Transpose(any(t.out[to+p0*t.pitch:]).([]float32), t.pitch, x, t.step, t.n, p1-p0)
 			}
 			continue
 		}

@@ -136,3 +136,30 @@ func TestPackErrors(t *testing.T) {
 		t.Errorf("NaN column: %v %v", nan, err)
 	}
 }
+
+// TestWidened: every element is where the f32 kernels look for it.
+func TestWidened(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 3))
+	for _, s := range [][3]int{{1, 1, 1}, {5, 5, 17}, {64, 50, 33}, {96, 95, 48}, {32, 32, 64}} {
+		rows, k, n := s[0], s[1], s[2]
+		data := make([]float32, rows*n)
+		for i := range data {
+			data[i] = rng.Float32()
+		}
+		m, err := Pack(BF16, RowMajor(data, rows, n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := m.Widened(k)
+		if err := w.Check(); err != nil {
+			t.Fatal(err)
+		}
+		for i := range k {
+			for j := range n {
+				if w.At(i, j) != m.At(i, j) {
+					t.Fatalf("%v: element %d,%d is %v, want %v", s, i, j, w.At(i, j), m.At(i, j))
+				}
+			}
+		}
+	}
+}

@@ -98,6 +98,26 @@ func (s Source) packI8(m *Matrix) {
 // MaxBF16 is a bound below which magnitudes stay finite in bfloat16.
 const MaxBF16 = 3.38e38
 
+// Widened is the first k rows of a bf16 matrix in f32, for kernels of that precision.
+func (m *Matrix) Widened(k int) *Matrix {
+	w := &Matrix{Precision: F32, K: k, N: m.N, F32: make([]float32, F32.Bytes(k, m.N)/4)}
+	for n := 0; n < m.N; n += NR {
+		width := NR
+		if inHalf(n, m.N) {
+			width = half
+		}
+		from, to := m.BF16[m.Index(0, n):], w.F32[w.Index(0, n):]
+		for i := range k {
+			out := to[i*width:][:width]
+			in := from[i/2*2*width+i%2:]
+			for j := range out {
+				out[j] = math.Float32frombits(uint32(in[2*j]) << 16)
+			}
+		}
+	}
+	return w
+}
+
 // RoundBF16 rounds to nearest, ties to even, as the hardware conversion does for
 // normal numbers; NaN stays a quiet NaN. (The hardware flushes denormals to zero;
 // so does this, so that packed weights and converted activations agree.)

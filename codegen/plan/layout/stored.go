@@ -2,6 +2,7 @@ package layout
 
 import (
 	"fmt"
+	"strings"
 	"unsafe"
 
 	"github.com/seed-c851cfd2/moec/ir/tensor"
@@ -17,6 +18,26 @@ func (p Precision) Name() string { return names[p] }
 func ParseName(s string) (Precision, bool) {
 	for p, n := range names {
 		if n == s {
+			return Precision(p), true
+		}
+	}
+	return 0, false
+}
+
+// ConvName is the layout name of the weights of a convolution: of each group a matrix of
+// [Precision.ConvRows] rows.
+func (p Precision) ConvName(groups int) string {
+	if groups > 1 {
+		return fmt.Sprintf("conv.%s.%d", p.Name(), groups)
+	}
+	return "conv." + p.Name()
+}
+
+// ParseConvName is the precision of what ConvName named.
+func ParseConvName(s string) (Precision, bool) {
+	s, ok := strings.CutPrefix(s, "conv.")
+	for p, n := range names {
+		if ok && (s == n || strings.HasPrefix(s, n+".")) {
 			return Precision(p), true
 		}
 	}

@@ -102,7 +102,7 @@ func (v *MeanLast) Do(i, worker int) {
 	sum := v.sums[worker*meanChannels:][:n]
 	a := v.Kernels.gemm.Act()
 	for p := 0; p < v.Inner; p += meanRows {
-		v.Kernels.fold(Average, sum, n, v.X[(img*v.Inner+p)*v.C+c:], 0, v.off[:min(meanRows, v.Inner-p)], nil, nil, nil)
+		v.Kernels.fold(Average, sum, n, Images{F32: v.X[(img*v.Inner+p)*v.C+c:]}, 0, v.off[:min(meanRows, v.Inner-p)], nil, nil, nil)
 		a.Add(y, sum)
 	}
 	for j := range y {

@@ -16,6 +16,14 @@ type Images struct {
 // none reports whether there are no images.
 func (m Images) none() bool { return m.F32 == nil && m.BF16 == nil }
 
+// from is the images from an element on.
+func (m Images) from(i int) Images {
+	if m.BF16 != nil {
+		return Images{BF16: m.BF16[i:]}
+	}
+	return Images{F32: m.F32[i:]}
+}
+
 // words views bf16 elements two by two, from an even one on.
 func words(x []uint16) []float32 {
 	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(x))), len(x)/2)

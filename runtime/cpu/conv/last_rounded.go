@@ -27,7 +27,7 @@ type rounded struct {
 	run    int   // elements of a span, zeros behind a pixel included
 	words  int   // of a strip with all of its images
 	full   rowList
-	last   rowList // of the last strip, or of the last images
+	less   rowList // of a strip of one row less, or of the last images
 }
 
 // rowList says which rows of the operand a block multiplies, and to which outputs they
@@ -44,7 +44,7 @@ const tileRows = 16
 // them: stretches start at whole words, and where there are several they are whole k
 // tiles. Else they are put side by side.
 func (v *Last) rounds() (yes, inPlace bool) {
-	if v.precision != layout.BF16 || !v.kernels.gemm.Native(v.precision) {
+	if v.precision != layout.BF16 {
 		return false, false
 	}
 	taps := v.axes[0].Kernel * v.axes[1].Kernel * v.axes[2].Kernel
@@ -58,7 +58,7 @@ func (v *Last) rounds() (yes, inPlace bool) {
 func (v *Last) layOutRounded() int {
 	r, a, w := &v.round, v.axes, v.axes[2]
 	single := w.Kernel == 1
-	*r = rounded{pixel: v.c / 2, run: v.stretch, spans: r.spans[:0], phases: r.phases[:0], full: r.full, last: r.last}
+	*r = rounded{pixel: v.c / 2, run: v.stretch, spans: r.spans[:0], phases: r.phases[:0], full: r.full, less: r.less}
 	if !v.joined() || single {
 		r.run = layout.BF16.ConvRows(r.run)
 		r.fill = layout.BF16.Steps(r.run) - layout.BF16.Steps(v.stretch)
@@ -117,7 +117,7 @@ func (v *Last) layOutRounded() int {
 	if v.strips == 1 {
 		images = v.n - (v.n-1)/v.images*v.images
 	}
-	r.last.list(v, images, v.axes[v.cut].Out-(v.strips-1)*v.rows, slice)
+	r.less.list(v, images, v.axes[v.cut].Out/v.strips, slice)
 	if v.direct {
 		return 0
 	}
@@ -261,7 +261,7 @@ func (t *lastTask) roundedGroup(g, n0, n1 int) {
 	} else {
 		l := &r.full
 		if t.pixels < v.images*v.rows*v.inner() {
-			l = &r.last
+			l = &r.less
 		}
 		b.M, b.C.Index = l.n, l.to
 		b.A = gemm.Windows(t.x[g*cg/2:], r.step, r.spans, r.run)

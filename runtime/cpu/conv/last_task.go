@@ -44,13 +44,13 @@ func (t *lastTask) group(g, n0, n1 int) {
 		return
 	}
 	if v.gathered {
-		b.A = k.Place(v.precision, gemm.Rows{Data: t.rest, Stride: v.depth()}, t.pixels, v.depth(), nil)
+		b.A = k.Place(layout.F32, gemm.Rows{Data: t.rest, Stride: v.depth()}, t.pixels, v.depth(), nil)
 		b.K1, b.Act = v.depth(), end
 		k.Run(b)
 		return
 	}
 	for i, at := range v.at {
-		b.A = k.Place(v.precision, gemm.Rows{Data: x[at:], Stride: v.c, Index: v.index[:t.pixels]}, t.pixels, v.stretch, nil)
+		b.A = k.Place(layout.F32, gemm.Rows{Data: x[at:], Stride: v.c, Index: v.index[:t.pixels]}, t.pixels, v.stretch, nil)
 		b.K0, b.K1, b.Add = i*v.stretch, (i+1)*v.stretch, i > 0
 		b.Next, b.NextK = b.B, b.K1
 		if i == len(v.at)-1 {

@@ -99,20 +99,30 @@ func (k *Kernels) splitVector(a, b, x []float32) int {
 	return n
 }
 
-func (k *Kernels) foldVector(kind Kind, y []float32, c int, x []float32, step int, off []int, w []float32, woff []int, bias []float32, start float32) bool {
+func (k *Kernels) foldVector(kind Kind, y []float32, c int, x Images, step int, off []int, w []float32, woff []int, bias []float32, start float32) bool {
 	f := k.gemm.Features()
 	if !f.AVX2 && !f.AVX512 {
 		return false
 	}
 	n := len(y) / c
 	reachWindows(c, n, x, step, off, w, woff, bias)
-	xp, wp, bp := unsafe.SliceData(x), unsafe.SliceData(w), unsafe.SliceData(bias)
+	xp, wp, bp := unsafe.SliceData(x.F32), unsafe.SliceData(w), unsafe.SliceData(bias)
 	op, wo := unsafe.SliceData(off), unsafe.SliceData(woff)
 	if bias == nil {
 		bp = nil
 	}
 	run := weighWindowsY
+	xstep := 4 * step
+	if x.BF16 != nil {
+		xp, xstep = (*float32)(unsafe.Pointer(unsafe.SliceData(x.BF16))), 2*step
+	}
 	switch {
+	case x.BF16 != nil && kind == Max:
+		run = maxHalvesZ
+	case x.BF16 != nil && kind == Average:
+		run = addHalvesZ
+	case x.BF16 != nil:
+		run = weighHalvesZ
 	case kind == Max && f.AVX512:
 		run = maxWindowsZ
 	case kind == Max:
@@ -124,9 +134,21 @@ func (k *Kernels) foldVector(kind Kind, y []float32, c int, x []float32, step in
 	case f.AVX512:
 		run = weighWindowsZ
 	}
-	run(&y[0], n, 4*c, xp, 4*step, op, len(off), wp, wo, bp, start, 4*c, &lanes[8])
+	run(&y[0], n, 4*c, xp, xstep, op, len(off), wp, wo, bp, start, 4*c, &lanes[8])
 	return true
 }
+
+// foldsHalves reports whether fold takes images in bf16.
+func (k *Kernels) foldsHalves() bool { return k.gemm.Features().AVX512 }
+
+//go:noescape
+func weighHalvesZ(y *float32, n, bytes int, x *float32, xstep int, off *int, taps int, w *float32, woff *int, bias *float32, start float32, ystep int, mask *int32)
+
+//go:noescape
+func addHalvesZ(y *float32, n, bytes int, x *float32, xstep int, off *int, taps int, w *float32, woff *int, bias *float32, start float32, ystep int, mask *int32)
+
+//go:noescape
+func maxHalvesZ(y *float32, n, bytes int, x *float32, xstep int, off *int, taps int, w *float32, woff *int, bias *float32, start float32, ystep int, mask *int32)
 
 //go:noescape
 func weighWindowsZ(y *float32, n, bytes int, x *float32, xstep int, off *int, taps int, w *float32, woff *int, bias *float32, start float32, ystep int, mask *int32)

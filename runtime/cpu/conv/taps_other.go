@@ -16,6 +16,8 @@ func (k *Kernels) roundVector(dst []float32, words int, x []float32, off []int, 
 
 func (k *Kernels) splitVector(a, b, x []float32) int { return 0 }
 
-func (k *Kernels) foldVector(kind Kind, y []float32, c int, x []float32, step int, off []int, w []float32, woff []int, bias []float32, start float32) bool {
+func (k *Kernels) foldVector(kind Kind, y []float32, c int, x Images, step int, off []int, w []float32, woff []int, bias []float32, start float32) bool {
 	return false
 }
+
+func (k *Kernels) foldsHalves() bool { return false }

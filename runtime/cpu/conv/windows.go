@@ -32,7 +32,8 @@ type Windows struct {
 	classOf []int // of each row of an image
 	classes [][]windowRun
 
-	// Of each worker: room for the rows of the input that a task reads, and for its outputs.
+	widen bool // rows of X are widened first
+	// Of each worker: room for the rows of the input that a task reads, and for a row of outputs.
 	perIn, perOut int
 	buf           []float32
 }
@@ -63,17 +64,15 @@ func (v *Windows) Work() int {
 
 func (v *Windows) rows() int { return v.n * v.axes[0].Out * v.axes[1].Out }
 
-// roundedBytes of a task's input and output in f32 stay in L2 while both are in bf16.
+// roundedBytes of a task's rows in f32 stay in L2.
 const roundedBytes = 768 << 10
 
 // Prepare lists the taps of all windows, cuts the work for a number of workers, and returns
 // the floats of scratch memory that Run takes.
 func (v *Windows) Prepare(workers int) int {
-	h, in := v.axes[1], v.axes[1].In*v.axes[2].In*v.c
-	if h.In > 0 {
-		in /= h.In // of a row
-	}
-	if v.Rounded.X || v.Rounded.Y {
+	h, in := v.axes[1], v.axes[2].In*v.c
+	v.widen = v.Rounded.X && !v.kernels.foldsHalves()
+	if v.widen {
 		v.perTask = max(1, min(h.Out, roundedBytes/4/max(1, h.Stride*in+v.row*v.c)))
 	}
 	if workers > 1 {
@@ -95,11 +94,11 @@ func (v *Windows) Prepare(workers int) int {
 			v.classOf = append(v.classOf, class)
 		}
 	}
-	if v.Rounded.X {
+	if v.widen {
 		v.perIn = min(h.In, h.span(v.perTask)) * in
 	}
 	if v.Rounded.Y {
-		v.perOut = v.perTask * v.row * v.c
+		v.perOut = v.row * v.c
 	}
 	return workers * (v.perIn + v.perOut)
 }
@@ -144,8 +143,8 @@ func (v *Windows) Run(r pool.Runner, scratch []float32) error {
 // Do does one task; it is for the pool.
 func (v *Windows) Do(i, worker int) {
 	lo, hi := i*v.perTask, min((i+1)*v.perTask, v.rows())
-	if !v.Rounded.X {
-		v.lines(lo, hi, v.X.F32, 0, worker)
+	if !v.widen {
+		v.lines(lo, hi, v.X, 0, worker)
 		return
 	}
 	// Image by image, the rows that the windows reach in f32.
@@ -158,33 +157,33 @@ func (v *Windows) Do(i, worker int) {
 		y1 := max(y0, min(h.In, from*h.Stride-h.Pad+h.span(to-from)))
 		strip := v.buf[worker*(v.perIn+v.perOut):][:(y1-y0)*row]
 		v.X.load(v.kernels.gemm, strip, (img*h.In+y0)*row)
-		v.lines(lo, end, strip, (img*h.In+y0)*v.axes[2].In, worker)
+		v.lines(lo, end, Images{F32: strip}, (img*h.In+y0)*v.axes[2].In, worker)
 		lo = end
 	}
 }
 
 // lines makes rows lo to hi of all images' rows, where x begins with that pixel of them.
-func (v *Windows) lines(lo, hi int, x []float32, pixel, worker int) {
-	at, size := lo*v.row*v.c, (hi-lo)*v.row*v.c
-	var y []float32
-	if v.Rounded.Y {
-		y = v.buf[worker*(v.perIn+v.perOut)+v.perIn:][:size]
-	} else {
-		y = v.Y.F32[at : at+size]
-	}
-	for r := lo; r < hi; r++ {
-		v.line(r, y[(r-lo)*v.row*v.c:][:v.row*v.c], x, pixel)
-	}
-	if v.kind == Average {
-		v.divide(y, lo*v.row)
-	}
+func (v *Windows) lines(lo, hi int, x Images, pixel, worker int) {
+	size := v.row * v.c
 	a := v.kernels.gemm.Act()
-	if v.Residual != nil {
-		a.Add(y, v.Residual[at:at+size])
-	}
-	a.Apply(v.act, y, 1)
-	if v.Rounded.Y {
-		v.Y.store(v.kernels.gemm, at, y, size, 1, size)
+	for r := lo; r < hi; r++ {
+		var y []float32
+		if v.Rounded.Y {
+			y = v.buf[worker*(v.perIn+v.perOut)+v.perIn:][:size]
+		} else {
+			y = v.Y.F32[r*size : (r+1)*size]
+		}
+		v.line(r, y, x, pixel)
+		if v.kind == Average {
+			v.divide(y, r*v.row)
+		}
+		if v.Residual != nil {
+			a.Add(y, v.Residual[r*size:(r+1)*size])
+		}
+		a.Apply(v.act, y, 1)
+		if v.Rounded.Y {
+			v.Y.store(v.kernels.gemm, r*size, y, size, 1, size)
+		}
 	}
 }
 
@@ -205,7 +204,7 @@ func (a Axis) inside(i int) (lo, hi int) {
 }
 
 // line makes row r of all images' rows from x, which begins with that pixel of them.
-func (v *Windows) line(r int, y, x []float32, pixel int) {
+func (v *Windows) line(r int, y []float32, x Images, pixel int) {
 	a, w := v.axes, v.axes[2]
 	d, h, img := r/a[1].Out%a[0].Out, r%a[1].Out, r/a[1].Out/a[0].Out
 	d0, _ := a[0].inside(d)
@@ -213,9 +212,9 @@ func (v *Windows) line(r int, y, x []float32, pixel int) {
 	id, ih := d*a[0].Stride-a[0].Pad+d0*a[0].Dilation, h*a[1].Stride-a[1].Pad+h0*a[1].Dilation
 	row := ((img*a[0].In+id)*a[1].In+ih)*w.In - pixel
 	for _, t := range v.classes[v.classOf[d*a[1].Out+h]] {
-		var in []float32
+		var in Images
 		if len(t.off) > 0 {
-			in = x[(row+t.from*w.Stride-w.Pad+t.k0*w.Dilation)*v.c:]
+			in = x.from((row + t.from*w.Stride - w.Pad + t.k0*w.Dilation) * v.c)
 		}
 		v.kernels.fold(v.kind, y[t.from*v.c:t.to*v.c], v.c, in, w.Stride*v.c, t.off, v.W, t.woff, v.Bias)
 	}
@@ -237,7 +236,7 @@ func (v *Windows) divide(sums []float32, pixel int) {
 // fold folds windows side by side, channel by channel: y are len(y)/c pixels of c
 // channels, off and woff the byte offsets of the first window's taps in x and of their
 // weights in w, both ascending, step the elements from one window to the next.
-func (k *Kernels) fold(kind Kind, y []float32, c int, x []float32, step int, off []int, w []float32, woff []int, bias []float32) {
+func (k *Kernels) fold(kind Kind, y []float32, c int, x Images, step int, off []int, w []float32, woff []int, bias []float32) {
 	start := float32(0)
 	if kind == Max {
 		start = float32(math.Inf(-1))
@@ -252,7 +251,7 @@ func (k *Kernels) fold(kind Kind, y []float32, c int, x []float32, step int, off
 		}
 		copy(out, bias)
 		for t, o := range off {
-			in := x[o/4+p*step:][:c]
+			in := x.F32[o/4+p*step:][:c]
 			switch kind {
 			case Max:
 				for i, v := range in {
@@ -275,9 +274,14 @@ func (k *Kernels) fold(kind Kind, y []float32, c int, x []float32, step int, off
 }
 
 // reachWindows checks what the assembly does not.
-func reachWindows(c, pixels int, x []float32, step int, off []int, w []float32, woff []int, bias []float32) {
+func reachWindows(c, pixels int, x Images, step int, off []int, w []float32, woff []int, bias []float32) {
 	if last := len(off) - 1; last >= 0 {
-		_ = x[off[last]/4 : off[last]/4+(pixels-1)*step+c]
+		from, to := off[last]/4, off[last]/4+(pixels-1)*step+c
+		if x.BF16 != nil {
+			_ = x.BF16[from:to]
+		} else {
+			_ = x.F32[from:to]
+		}
 		if w != nil {
 			_ = w[woff[last]/4 : woff[last]/4+c]
 		}

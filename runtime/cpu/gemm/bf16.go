@@ -30,7 +30,7 @@ func (k *Kernels) roundBF16(dst []uint32, dstStride int, x []float32, xStride, r
 	}
 	for r := range rows {
 		row := x[r*xStride:][:n]
-		for i := range (n + 1) / 2 {
+		for i := k.roundVector(dst[r*dstStride:], row) / 2; i < (n+1)/2; i++ {
 			w := uint32(layout.RoundBF16(row[2*i]))
 			if 2*i+1 < n {
 				w |= uint32(layout.RoundBF16(row[2*i+1])) << 16

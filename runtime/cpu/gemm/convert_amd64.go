@@ -12,6 +12,19 @@ func quantizeZ(dst *uint32, x *float32, n int, inv float32, zp int32)
 func bf16RowsZ(dst *uint32, dstStride int, x *float32, xStride, rows, n int)
 
 //go:noescape
+func roundY(dst *uint32, x *float32, n int)
+
+// roundVector rounds a multiple of 16 and returns how many.
+func (k *Kernels) roundVector(dst []uint32, x []float32) int {
+	n := len(x) &^ 15
+	if n == 0 || !k.feat.AVX2 {
+		return 0
+	}
+	roundY(&dst[0], &x[0], n)
+	return n
+}
+
+//go:noescape
 func widenY(dst *float32, x *uint16, n int)
 
 // widenVector widens a multiple of 32 elements and returns how many.

@@ -5,6 +5,13 @@
 #include "go_asm.h"
 #include "textflag.h"
 
+DATA pool<>+0(SB)/4, $0x00000001
+DATA pool<>+4(SB)/4, $0x00007fff
+DATA pool<>+8(SB)/4, $0x7f800000
+DATA pool<>+12(SB)/4, $0x80000000
+DATA pool<>+16(SB)/4, $0x00400000
+GLOBL pool<>(SB), RODATA|NOPTR, $20
+
 DATA interleave<>+0(SB)/4, $0x00100000
 DATA interleave<>+4(SB)/4, $0x00110001
 DATA interleave<>+8(SB)/4, $0x00120002
@@ -195,6 +202,55 @@ widen1:
 	ADDQ $128, DI
 	SUBQ $32, CX
 	JNZ widen1
+	VZEROUPPER
+	RET
+
+// roundY rounds n > 0 floats, a multiple of 16, to bf16: to nearest, ties to even,
+// denormals to zero, NaN to a quiet one.
+TEXT ·roundY(SB), NOSPLIT, $8-24
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), CX
+	VPBROADCASTD pool<>+0(SB), Y8
+	VPBROADCASTD pool<>+4(SB), Y9
+	VPBROADCASTD pool<>+8(SB), Y10
+	VPBROADCASTD pool<>+12(SB), Y11
+	VPBROADCASTD pool<>+16(SB), Y12
+	VPXOR Y13, Y13, Y13
+loop1:
+	VMOVDQU 0(SI), Y0
+	VPSRLD $16, Y0, Y1
+	VPAND Y8, Y1, Y1
+	VPADDD Y9, Y1, Y1
+	VPADDD Y0, Y1, Y1
+	VPAND Y10, Y0, Y2
+	VPCMPEQD Y13, Y2, Y2
+	VPAND Y11, Y0, Y6
+	VBLENDVPS Y2, Y6, Y1, Y1
+	VCMPPS $3, Y0, Y0, Y2
+	VPOR Y12, Y0, Y6
+	VBLENDVPS Y2, Y6, Y1, Y1
+	VPSRLD $16, Y1, Y1
+	VMOVDQU 32(SI), Y3
+	VPSRLD $16, Y3, Y4
+	VPAND Y8, Y4, Y4
+	VPADDD Y9, Y4, Y4
+	VPADDD Y3, Y4, Y4
+	VPAND Y10, Y3, Y5
+	VPCMPEQD Y13, Y5, Y5
+	VPAND Y11, Y3, Y6
+	VBLENDVPS Y5, Y6, Y4, Y4
+	VCMPPS $3, Y3, Y3, Y5
+	VPOR Y12, Y3, Y6
+	VBLENDVPS Y5, Y6, Y4, Y4
+	VPSRLD $16, Y4, Y4
+	VPACKUSDW Y4, Y1, Y1
+	VPERMQ $0xd8, Y1, Y1
+	VMOVDQU Y1, (DI)
+	ADDQ $64, SI
+	ADDQ $32, DI
+	SUBQ $16, CX
+	JNZ loop1
 	VZEROUPPER
 	RET
 

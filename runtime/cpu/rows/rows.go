@@ -162,6 +162,14 @@ func (k *Kernels) Transpose(dst []float32, dstStride int, src []float32, srcStri
 		return
 	}
 	_, _ = dst[(cols-1)*dstStride+rows-1], src[(rows-1)*srcStride+cols-1]
+	if rows == 3 { // the colours of an image
+		a, b, c := src[:cols], src[srcStride:][:cols], src[2*srcStride:][:cols]
+		for j := range cols {
+			out := dst[j*dstStride:][:3]
+			out[0], out[1], out[2] = a[j], b[j], c[j]
+		}
+		return
+	}
 	r, c := k.transposeVector(dst, dstStride, src, srcStride, rows, cols)
 	for i := range rows {
 		from := 0

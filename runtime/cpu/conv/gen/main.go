@@ -18,6 +18,10 @@ func main() {
 		v.windows("addWindows", total)
 		v.windows("maxWindows", greatest)
 	}
+	h := &vec{f: f, wide: true, half: true}
+	h.windows("weighHalves", weigh)
+	h.windows("addHalves", total)
+	h.windows("maxHalves", greatest)
 	split(f)
 	roundGather(f)
 	p := asmgen.New("amd64", "go generate ./runtime/cpu/conv")
@@ -42,6 +46,7 @@ type vec struct {
 	f    *asmgen.File
 	fn   *asmgen.Func
 	wide bool
+	half bool // x is bf16; wide only
 }
 
 func (v *vec) r(i int) string {

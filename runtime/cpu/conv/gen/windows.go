@@ -118,6 +118,17 @@ func (v *vec) pixels(pixels, vectors int, masked bool, fold folding) {
 			fn.I("VMASKMOVPS %s, %s, %s", from, v.r(regTail), v.r(reg))
 		}
 	}
+	loadX := load
+	if v.half {
+		loadX = func(from string, reg int) {
+			mask, z := "", ""
+			if masked {
+				mask, z = " K1,", ".Z"
+			}
+			fn.I("VPMOVZXWD%s %s,%s %s", z, from, mask, v.r(reg))
+			fn.I("VPSLLD $16, %s, %s", v.r(reg), v.r(reg))
+		}
+	}
 	acc := func(p, i int) int { return p*vectors + i }
 	bias, go1 := fn.Label("bias"), fn.Label("go")
 	fn.I("MOVQ bias+72(FP), AX")
@@ -142,6 +153,11 @@ func (v *vec) pixels(pixels, vectors int, masked bool, fold folding) {
 	fn.I("JGE %s", stop)
 	fn.I("MOVQ (R12)(CX*8), AX")
 	fn.I("ADDQ BP, AX")
+	sizeX := size
+	if v.half {
+		fn.I("SHRQ $1, AX")
+		sizeX /= 2
+	}
 	fn.I("ADDQ SI, AX")
 	if fold == weigh {
 		fn.I("MOVQ (R13)(CX*8), DX")
@@ -155,8 +171,11 @@ func (v *vec) pixels(pixels, vectors int, masked bool, fold folding) {
 			load(addr(i*size, "(BX)(DX*1)"), w)
 		}
 		for p := range pixels {
-			from, to := addr(i*size, places[p]), acc(p, i)
+			from, to := addr(i*sizeX, places[p]), acc(p, i)
 			switch {
+			case fold == weigh && v.half:
+				loadX(from, regNaN)
+				fn.I("VFMADD231PS %s, %s, %s", v.r(regNaN), v.r(w), v.r(to))
 			case fold == weigh && !masked:
 				fn.I("VFMADD231PS %s, %s, %s", from, v.r(w), v.r(to))
 			case fold == weigh && v.wide:
@@ -165,10 +184,10 @@ func (v *vec) pixels(pixels, vectors int, masked bool, fold folding) {
 				load(from, regNaN)
 				fn.I("VFMADD231PS %s, %s, %s", v.r(regNaN), v.r(w), v.r(to))
 			case fold == total:
-				load(from, regX)
+				loadX(from, regX)
 				fn.I("VADDPS %s, %s, %s", v.r(regX), v.r(to), v.r(to))
 			default:
-				load(from, regX)
+				loadX(from, regX)
 				v.maximum(regX, regNaN, to)
 			}
 		}

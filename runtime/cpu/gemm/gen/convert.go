@@ -118,6 +118,8 @@ func convert(f *asmgen.File) {
 	fn.I("VZEROUPPER")
 	fn.I("RET")
 
+	roundY(f)
+
 	fn = f.Func("pairRowsZ", 48, "pairRowsZ sets word i of row r of dst to the bf16 of x[2r][i], low, and x[2r+1][i],\nhigh. Rows are dstStride and xStride bytes apart.")
 	order := make([]uint32, 16) // 16-bit elements 0, 16, 1, 17, ...
 	for i := range order {
@@ -209,6 +211,47 @@ func eachRow(fn *asmgen.Func, count string, ptrs []string, rows int, body func(m
 	}
 	fn.I("DECQ R12")
 	fn.I("JNZ %s", row)
+	fn.I("VZEROUPPER")
+	fn.I("RET")
+}
+
+// roundY emits the rounding to bf16 in the operations of layout.RoundBF16, for CPUs that
+// have no instruction for it.
+func roundY(f *asmgen.File) {
+	const one, bias, exponent, sign, quiet, zero = 8, 9, 10, 11, 12, 13
+	fn := f.Func("roundY", 24, "roundY rounds n > 0 floats, a multiple of 16, to bf16: to nearest, ties to even,\ndenormals to zero, NaN to a quiet one.")
+	fn.I("MOVQ dst+0(FP), DI")
+	fn.I("MOVQ x+8(FP), SI")
+	fn.I("MOVQ n+16(FP), CX")
+	for i, v := range []uint32{1, 0x7fff, 0x7f800000, 0x80000000, 0x400000} {
+		fn.I("VPBROADCASTD %s, Y%d", f.Const32(v), one+i)
+	}
+	fn.I("VPXOR Y%d, Y%d, Y%d", zero, zero, zero)
+	loop := fn.Label("loop")
+	fn.Mark(loop)
+	for i := range 2 {
+		x, t, u := 3*i, 3*i+1, 3*i+2
+		fn.I("VMOVDQU %d(SI), Y%d", 32*i, x)
+		fn.I("VPSRLD $16, Y%d, Y%d", x, t)
+		fn.I("VPAND Y%d, Y%d, Y%d", one, t, t)
+		fn.I("VPADDD Y%d, Y%d, Y%d", bias, t, t)
+		fn.I("VPADDD Y%d, Y%d, Y%d", x, t, t)
+		fn.I("VPAND Y%d, Y%d, Y%d", exponent, x, u)
+		fn.I("VPCMPEQD Y%d, Y%d, Y%d", zero, u, u)
+		fn.I("VPAND Y%d, Y%d, Y6", sign, x)
+		fn.I("VBLENDVPS Y%d, Y6, Y%d, Y%d", u, t, t)
+		fn.I("VCMPPS $3, Y%d, Y%d, Y%d", x, x, u)
+		fn.I("VPOR Y%d, Y%d, Y6", quiet, x)
+		fn.I("VBLENDVPS Y%d, Y6, Y%d, Y%d", u, t, t)
+		fn.I("VPSRLD $16, Y%d, Y%d", t, t)
+	}
+	fn.I("VPACKUSDW Y4, Y1, Y1")
+	fn.I("VPERMQ $0xd8, Y1, Y1")
+	fn.I("VMOVDQU Y1, (DI)")
+	fn.I("ADDQ $64, SI")
+	fn.I("ADDQ $32, DI")
+	fn.I("SUBQ $16, CX")
+	fn.I("JNZ %s", loop)
 	fn.I("VZEROUPPER")
 	fn.I("RET")
 }
