@@ -237,13 +237,6 @@ func (x U16) BF16() F32 {
 	return wide.ShlI(16).AsF32()
 }
 
-// Pack joins two halves into one word, lo in the low bits.
-func Pack(lo, hi U16) U32 {
-	out := lo.f.new32()
-	lo.f.emit("mov.b32", out, vec{lo, hi})
-	return out
-}
-
 // ShlI is x << n.
 func (x U64) ShlI(n int) U64 {
 	out := x.f.new64()

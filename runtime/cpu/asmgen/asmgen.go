@@ -19,7 +19,7 @@
 // checks that argument offsets agree.
 //
 // What the package adds over printing lines: labels that are unique in the file,
-// a deduplicated read-only constant pool, register naming ([Z], [Y], [X]), and
+// a deduplicated read-only constant pool, register naming ([Z], [Y]), and
 // the bytes of instructions that Go's assembler does not know ([EVEX], [TileOp], [NEON]).
 package asmgen
 
@@ -145,16 +145,8 @@ func (fn *Func) Label(name string) string {
 // Mark places a label here.
 func (fn *Func) Mark(label string) { fmt.Fprintf(&fn.body, "%s:\n", label) }
 
-// Comment appends a comment line.
-func (fn *Func) Comment(format string, args ...any) {
-	fmt.Fprintf(&fn.body, "\t// "+format+"\n", args...)
-}
-
-// Z, Y and X name vector registers of 512, 256 and 128 bits.
+// Z names a vector register of 512 bits.
 func Z(i int) string { return fmt.Sprintf("Z%d", i) }
 
 // Y names a 256-bit register.
 func Y(i int) string { return fmt.Sprintf("Y%d", i) }
-
-// X names a 128-bit register.
-func X(i int) string { return fmt.Sprintf("X%d", i) }

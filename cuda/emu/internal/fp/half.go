@@ -2,14 +2,8 @@ package fp
 
 import "math"
 
-// NaN patterns that the hardware writes.
-const (
-	nan16 = 0x7fff
-	nan32 = 0x7fffffff
-)
-
-// NaN32 is the NaN that float32 instructions write.
-func NaN32() float32 { return math.Float32frombits(nan32) }
+// nan16 is the NaN that the hardware writes.
+const nan16 = 0x7fff
 
 // FromBF16 widens a bfloat16.
 func FromBF16(h uint16) float32 { return math.Float32frombits(uint32(h) << 16) }
