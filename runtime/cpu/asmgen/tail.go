@@ -19,3 +19,20 @@ func (fn *Func) TailMaskY(reg int, zeros, tmp string) {
 	fn.I("SUBQ CX, %s", tmp)
 	fn.I("VMOVUPS (%s), Y%d", tmp, reg)
 }
+
+// EachVector walks CX elements, lanes at a time: whole emits a step that also advances the
+// pointers, rest the last one, of the CX elements past the last whole vector, if there are any.
+func (fn *Func) EachVector(lanes int, whole, rest func()) {
+	loop, tail, done := fn.Label("loop"), fn.Label("tail"), fn.Label("done")
+	fn.I("SUBQ $%d, CX", lanes)
+	fn.I("JLT %s", tail)
+	fn.Mark(loop)
+	whole()
+	fn.I("SUBQ $%d, CX", lanes)
+	fn.I("JGE %s", loop)
+	fn.Mark(tail)
+	fn.I("ADDQ $%d, CX", lanes)
+	fn.I("JZ %s", done)
+	rest()
+	fn.Mark(done)
+}

@@ -198,29 +198,22 @@ func (v *vec) loop(body func(load, store func(int)), setup func(), mask string) 
 	fn.I("MOVQ n+8(FP), CX")
 	setup()
 	ptr := []string{"(SI)", "(DI)"}
-	loop, tail, done := fn.Label("loop"), fn.Label("tail"), fn.Label("done")
-	fn.I("SUBQ $%d, CX", lanes)
-	fn.I("JLT %s", tail)
-	fn.Mark(loop)
-	body(func(i int) { fn.I("VMOVUPS %s, %s", ptr[i], v.r(i)) },
-		func(i int) { fn.I("VMOVUPS %s, %s", v.r(i), ptr[i]) })
-	fn.I("ADDQ $%d, SI", 4*lanes)
-	fn.I("ADDQ $%d, DI", 4*lanes)
-	fn.I("SUBQ $%d, CX", lanes)
-	fn.I("JGE %s", loop)
-	fn.Mark(tail)
-	fn.I("ADDQ $%d, CX", lanes)
-	fn.I("JZ %s", done)
-	if v.wide {
-		fn.TailMask(1, "AX")
-		body(func(i int) { fn.I("VMOVUPS.Z %s, K1, %s", ptr[i], v.r(i)) },
-			func(i int) { fn.I("VMOVUPS %s, K1, %s", v.r(i), ptr[i]) })
-	} else {
-		fn.TailMaskY(10, mask, "DX")
-		body(func(i int) { fn.I("VMASKMOVPS %s, Y10, %s", ptr[i], v.r(i)) },
-			func(i int) { fn.I("VMASKMOVPS %s, Y10, %s", v.r(i), ptr[i]) })
-	}
-	fn.Mark(done)
+	fn.EachVector(lanes, func() {
+		body(func(i int) { fn.I("VMOVUPS %s, %s", ptr[i], v.r(i)) },
+			func(i int) { fn.I("VMOVUPS %s, %s", v.r(i), ptr[i]) })
+		fn.I("ADDQ $%d, SI", 4*lanes)
+		fn.I("ADDQ $%d, DI", 4*lanes)
+	}, func() {
+		if v.wide {
+			fn.TailMask(1, "AX")
+			body(func(i int) { fn.I("VMOVUPS.Z %s, K1, %s", ptr[i], v.r(i)) },
+				func(i int) { fn.I("VMOVUPS %s, K1, %s", v.r(i), ptr[i]) })
+		} else {
+			fn.TailMaskY(10, mask, "DX")
+			body(func(i int) { fn.I("VMASKMOVPS %s, Y10, %s", ptr[i], v.r(i)) },
+				func(i int) { fn.I("VMASKMOVPS %s, Y10, %s", v.r(i), ptr[i]) })
+		}
+	})
 	fn.I("VZEROUPPER")
 	fn.I("RET")
 }
