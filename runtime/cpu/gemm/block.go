@@ -296,29 +296,15 @@ func (b *Block) row(i int) []float32 {
 
 // rows points t at rows of A from step a0 on and at columns c0 to c1 of C.
 func (b *Block) rows(t *tile, row, n, c0, c1, a0, elems int) {
-	for i := range n {
-		t.c[i] = unsafe.Pointer(&b.row(row + i)[c0:c1][0])
-	}
+	point(t.c[:n], b.C.Data, b.C.Stride, b.C.Index, row, c0, c1, b.Spare)
 	switch {
 	case t.k == 0:
-		for i := range n {
-			t.a[i] = nil
-		}
+		clear(t.a[:n])
 	case b.A.data == nil:
 		a0 *= b.B.Precision.PerStep()
-		for i := range n {
-			a := b.A.rows.At(row+i) + a0
-			t.a[i] = unsafe.Pointer(&b.A.rows.Data[a : a+elems][0])
-		}
+		point(t.a[:n], b.A.rows.Data, b.A.rows.Stride, b.A.rows.Index, row, a0, a0+elems, nil)
 	default:
-		for i := range n {
-			r := row + i
-			if b.A.index != nil {
-				r = int(b.A.index[r])
-			}
-			a := r*b.A.words + a0
-			t.a[i] = unsafe.Pointer(&b.A.data[a : a+int(t.k)][0])
-		}
+		point(t.a[:n], b.A.data, b.A.words, b.A.index, row, a0, a0+int(t.k), nil)
 	}
 	for i := 0; i < n && b.A.scale != nil; i++ {
 		r := row + i
@@ -326,5 +312,27 @@ func (b *Block) rows(t *tile, row, n, c0, c1, a0, elems int) {
 			r = int(b.A.index[r])
 		}
 		t.sa[i], t.za[i] = b.A.scale[r], b.A.zero[r]
+	}
+}
+
+// point sets to to the addresses of elements c0 to c1, one at least, of rows from row on,
+// or of those that index lists there; negative ones are spare. It takes its fields one by
+// one and checks them once per row: with experts of 16 units it was 6 % of the time when
+// each row asked Rows.At.
+func point[E float32 | uint32](to []unsafe.Pointer, data []E, stride int, index []int32, row, c0, c1 int, spare []E) {
+	if index == nil {
+		for i := range to {
+			at := (row + i) * stride
+			to[i] = unsafe.Pointer(&data[at+c0 : at+c1][0])
+		}
+		return
+	}
+	for i, r := range index[row : row+len(to)] {
+		if r < 0 {
+			to[i] = unsafe.Pointer(&spare[c0:c1][0])
+			continue
+		}
+		at := int(r) * stride
+		to[i] = unsafe.Pointer(&data[at+c0 : at+c1][0])
 	}
 }
