@@ -192,6 +192,27 @@ func TestPickOutOfRange(t *testing.T) {
 	}
 }
 
+// TestPadByNoElement: a padding value of no element, or of several, is an error of the run.
+func TestPadByNoElement(t *testing.T) {
+	d := newDrawer(5)
+	for _, n := range []int{0, 2} {
+		c := &kernelNode{op: "Pad", attrs: &ops.PadAttrs{Mode: "constant"}, ins: []*tensor.Tensor{d.normal(3, 4), i64s(0, 1, 0, 1), d.normal(n)}, inputs: []int{0, 2}, outs: 1}
+		g, ins := c.graph(t)
+		p, err := codegen.Compile(context.Background(), g, codegen.Target{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := runtime.New(p, runtime.Options{Threads: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.RunTo(context.Background(), ins, make([]*tensor.Tensor, 1), nil); !errors.Is(err, ir.ErrShape) {
+			t.Errorf("a padding value of %d elements: %v", n, err)
+		}
+		s.Close()
+	}
+}
+
 // TestMatMulOfLowerPrecision: programs in bf16 and int8 multiply two values in bf16 where the CPU can, but not
 // the few steps by which positions meet frequencies.
 func TestMatMulOfLowerPrecision(t *testing.T) {

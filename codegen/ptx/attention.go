@@ -26,7 +26,7 @@ type AttentionMask struct {
 // Attention is softmax(Scale q k' + mask) v per batch and head, in one launch with no score matrix in memory:
 // a block keeps up to 64 queries and walks over the keys, rescaling its sums as larger scores appear. Query head h
 // uses key head h/(Heads/KVHeads). Causal lets position i see positions up to i. Keys past the end count
-// for nothing. A query that sees nothing (all scores -infinity) gives NaN, or 0 with NaNToZero.
+// for nothing. A query that sees nothing (all scores -infinity) gives NaN, or 0 with NaNToZero; where there are no keys it gives 0.
 // Buffers: q (or x, wq, [bias]), k, v, [mask], y.
 type Attention struct {
 	Batch             Expr
@@ -355,18 +355,17 @@ func (a *attentionKernel) store(y asm.U64) {
 	a.Comment("divide by the sum of weights and store")
 	es := a.DType.Size()
 	scale := make([]asm.F32, len(a.sum))
+	none := a.ConstF(0)
+	if !a.NaNToZero {
+		// no visible key: 0/0, as the formula has it, but no key at all: a sum of nothing
+		none = a.nK.EqI(0).SelF32(none, a.ConstF(float32(math.NaN())))
+	}
 	for r := range a.sum {
 		total := a.sum[r]
 		for n := a.out.lanesPerRow() / 2; n > 0; n /= 2 {
 			total = total.Add(total.ShflXor(n))
 		}
-		scale[r] = a.ConstF(1).Div(total)
-		if a.NaNToZero {
-			scale[r] = total.GtC(0).SelF32(scale[r], a.ConstF(0))
-		} else {
-			// no visible key: 0/0, as the formula has it
-			scale[r] = total.GtC(0).SelF32(scale[r], a.ConstF(float32(math.NaN())))
-		}
+		scale[r] = total.GtC(0).SelF32(a.ConstF(1).Div(total), none)
 	}
 	rowStride := a.dim(a.Y.Row)
 	perRow := a.out.rowsPerLane()

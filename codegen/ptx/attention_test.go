@@ -32,6 +32,7 @@ func TestAttention(t *testing.T) {
 			c{1, 4, 2, 3, 130, 64, 64, false, "full", true, 0, m.math, m.dt, m.tol},
 			c{2, 2, 2, 9, 9, 8, 8, false, "bool", true, 0, m.math, m.dt, m.tol},
 			c{1, 1, 1, 0, 4, 8, 8, false, "", false, 0, m.math, m.dt, m.tol},
+			c{2, 2, 1, 5, 0, 16, 24, false, "", false, 0, m.math, m.dt, m.tol},
 			c{1, 1, 1, 65, 64, 64, 128, true, "", true, 0, m.math, m.dt, m.tol},
 			c{1, 1, 1, 40, 70, 128, 128, true, "", false, 0, m.math, m.dt, m.tol},
 			c{2, 2, 2, 70, 9, 16, 16, false, "", false, 32, m.math, m.dt, m.tol},

@@ -39,6 +39,9 @@ func bindPadOf[T any](b *Binding) (Bound, error) {
 	if b.Consts[1] == nil || len(b.Ins) > 3 && b.Ins[3].DType != tensor.Invalid && b.Consts[3] == nil {
 		return bindRef(b) // only the run will know
 	}
+	if b.has(2) && (b.Ins[2].DType != b.Ins[0].DType || tensor.NumElems(shapeOf(b.Ins[2])) != 1) {
+		return bindRef(b) // which says what is wrong
+	}
 	var axes []int64
 	if len(b.Ins) > 3 && b.Consts[3] != nil {
 		axes = integers(b.Consts[3])

@@ -283,7 +283,7 @@ func (a *Attention) attend(s *state, b, h, block int, kp, vp, w []float32) {
 		switch {
 		case l > 0:
 			sum[i] = 1 / l
-		case a.NaNToZero:
+		case a.NaNToZero || a.Keys == 0: // a sum over no keys is zero
 			sum[i] = 0
 			clear(acc[i*vw:][:a.VDim])
 		default:

@@ -67,7 +67,7 @@ func reference(a *Attention, b, h, q int) []float64 {
 		}
 	}
 	for d := range out {
-		if out[d] /= sum; a.NaNToZero && sum == 0 {
+		if out[d] /= sum; sum == 0 && (a.NaNToZero || a.Keys == 0) { // no keys: a sum of nothing
 			out[d] = 0
 		}
 	}

@@ -130,7 +130,7 @@ func (k *Kernels) columns(t *amxTile, c *amxChunk, row, rows, n0, n1, ct int) {
 		t.result(c, row, rows, n0, n1, end == 0)
 	}
 	panel := c.B.PanelWidth()
-	t.run(min(rows, amxRows), ct, (n1-n0+panel-1)/panel, c.s1-c.s0, end)
+	k.panels(t, min(rows, amxRows), ct, (n1-n0+panel-1)/panel, c.s1-c.s0, end)
 	if !fused {
 		k.finish(c.Block, row, rows, n0, n1)
 	}
@@ -341,9 +341,9 @@ func (t *amxTile) copyRows(o *Operand, row, rows, steps int) (words int) {
 // an odd number of them, so that the rows of a tile lie in different sets of L1.
 func amxWords(steps int) int { return ((steps+amxKTile-1)/amxKTile | 1) * amxKTile }
 
-// run multiplies rows rows of t by panels of ct tiles, over steps steps, and ends as end
+// panels multiplies rows rows of t by panels of ct tiles, over steps steps, and ends as end
 // says.
-func (t *amxTile) run(rows, ct, panels, steps int, end amxKernel) {
+func (k *Kernels) panels(t *amxTile, rows, ct, panels, steps int, end amxKernel) {
 	rt := (rows + 15) / 16
 	steps /= int(t.spans) + 1 // each as long as the others
 	group := 1
@@ -378,7 +378,7 @@ func (t *amxTile) run(rows, ct, panels, steps int, end amxKernel) {
 		default:
 			shape = amx1x1p1
 		}
-		t.call(shape | end)
+		k.runTiles(t, shape|end)
 		group = 1
 	}
 }

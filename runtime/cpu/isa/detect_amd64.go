@@ -17,7 +17,7 @@ func Detect() Features {
 	f.AVX512 = f.AVX2 && cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512VL
 	f.BF16 = f.AVX512 && cpu.X86.HasAVX512BF16
 	f.VNNI = f.AVX512 && cpu.X86.HasAVX512VNNI
-	f.AMX = f.BF16 && f.VNNI && cpu.X86.HasAMXTile && cpu.X86.HasAMXBF16 && cpu.X86.HasAMXInt8 && tilesAllowed()
+	f.AMX = f.BF16 && f.VNNI && (TilesEmulated || cpu.X86.HasAMXTile && cpu.X86.HasAMXBF16 && cpu.X86.HasAMXInt8 && tilesAllowed())
 	return f
 }
 

@@ -37,11 +37,11 @@ func readY(x unsafe.Pointer, n int)
 
 // peakLoop is the loop for p and its operations per round.
 func peakLoop(f isa.Features, p layout.Precision) (loop func(n int), ops float64) {
-	cfg := wholeTiles()
+	cfg, tiles := wholeTiles(), f.AMX && !isa.TilesEmulated
 	switch {
-	case p == layout.BF16 && f.AMX:
+	case p == layout.BF16 && tiles:
 		return func(n int) { bf16T(n, cfg) }, 4 * 2 * 16 * 16 * 32
-	case p == layout.I8 && f.AMX:
+	case p == layout.I8 && tiles:
 		return func(n int) { i8T(n, cfg) }, 4 * 2 * 16 * 16 * 64
 	case p == layout.BF16 && f.BF16:
 		return bf16Z, 12 * 64

@@ -44,7 +44,7 @@ const (
 // are loaded, rows from L1 and panels from L2, and results stored or not: what a product can
 // reach at most. It is zero where f has no tiles.
 func LoadedTiles(f isa.Features, p layout.Precision, store bool, d time.Duration) Rate {
-	if !f.AMX || p == layout.F32 {
+	if !f.AMX || isa.TilesEmulated || p == layout.F32 {
 		return Rate{}
 	}
 	const rows, panel = 32 * 64 * tileSteps, 16 * 128 * tileSteps
