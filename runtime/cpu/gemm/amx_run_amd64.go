@@ -2,6 +2,7 @@ package gemm
 
 import (
 	"math"
+	"slices"
 	"unsafe"
 
 	"github.com/seed-c851cfd2/moec/codegen/plan/layout"
@@ -178,8 +179,8 @@ func (b *Block) fused(several bool) (end amxKernel, all bool) {
 
 // zeros points at n minus zeros, which leave even the sign of zero as it is.
 func (t *amxTile) zeros(n int) unsafe.Pointer {
-	for len(t.none) < n {
-		t.none = append(t.none, float32(math.Copysign(0, -1)))
+	if len(t.none) < n {
+		t.none = slices.Repeat([]float32{float32(math.Copysign(0, -1))}, n)
 	}
 	return unsafe.Pointer(&t.none[0])
 }
