@@ -55,35 +55,21 @@ func bindAttention(b *Binding, p layout.Precision) (Bound, error) {
 	if at.Wide && (at.HeadDim|at.VHeadDim|at.QOffset|at.KOffset|at.VOffset|int64(a.Q.Pos|a.K.Pos|a.V.Pos))%2 != 0 {
 		return Bound{}, fmt.Errorf("heads in bf16 do not begin with whole words")
 	}
-	var h halfHeads
-	if at.Wide {
-		if a.HalfIn, a.HalfOut = p == layout.BF16, at.Rounded && p == layout.BF16; !a.HalfIn {
-			h = newHalfHeads(b, at)
-		}
-	}
+	a.HalfIn, a.HalfOut = at.Wide, at.Rounded
 	need := a.Scratch(b.Device.pool.Workers())
-	all := need + h.floats()
-	return Bound{Scratch: 4 * all, Run: func(c *Call) error {
-		scratch := c.f32(all)
-		switch {
-		case a.HalfIn:
+	return Bound{Scratch: 4 * need, Run: func(c *Call) error {
+		if a.HalfIn {
 			a.Q.Data = offset(halfWords(c.Ins[0]), at.QOffset/2)
 			a.K.Data = offset(halfWords(c.Ins[1]), at.KOffset/2)
 			a.V.Data = offset(halfWords(c.Ins[2]), at.VOffset/2)
-		case at.Wide:
-			in := h.widen(b.Device.gemm, c, scratch[need:])
-			a.Q.Data, a.K.Data, a.V.Data = offset(in[0], at.QOffset), offset(in[1], at.KOffset), offset(in[2], at.VOffset)
-		default:
+		} else {
 			a.Q.Data = offset(tensor.Data[float32](c.Ins[0]), at.QOffset)
 			a.K.Data = offset(tensor.Data[float32](c.Ins[1]), at.KOffset)
 			a.V.Data = offset(tensor.Data[float32](c.Ins[2]), at.VOffset)
 		}
-		switch {
-		case a.HalfOut:
+		if a.HalfOut {
 			a.Out.Data = halfWords(c.Outs[0])
-		case at.Rounded:
-			a.Out.Data = h.out(scratch[need:])
-		default:
+		} else {
 			a.Out.Data = tensor.Data[float32](c.Outs[0])
 		}
 		a.Mask.Add, a.Mask.Keep = nil, nil
@@ -94,13 +80,7 @@ func bindAttention(b *Binding, p layout.Precision) (Bound, error) {
 				a.Mask.Add = tensor.Data[float32](c.Ins[3])
 			}
 		}
-		if err := a.Run(b.Device.pool, scratch[:need]); err != nil {
-			return err
-		}
-		if at.Rounded && !a.HalfOut && len(a.Out.Data) > 0 {
-			b.Device.gemm.RoundBF16(halfWords(c.Outs[0]), 0, a.Out.Data, 0, 1, len(a.Out.Data))
-		}
-		return nil
+		return a.Run(b.Device.pool, c.f32(need))
 	}}, nil
 }
 

@@ -49,8 +49,7 @@ type Attention struct {
 	Queries, Keys  int
 	Dim, VDim      int // head sizes of q and k, and of v and the output
 	Q, K, V, Out   View
-	// HalfIn: Q, K and V are bf16, and HalfOut: so is Out. Their strides, sizes and beginnings are then even. With
-	// Precision BF16 only.
+	// HalfIn: Q, K and V are bf16, and HalfOut: so is Out. Their strides, sizes and beginnings are then even.
 	HalfIn, HalfOut bool
 	Scale           float32
 	Causal          bool // query i sees keys up to i
@@ -155,7 +154,11 @@ func (a *Attention) workerFloats(m mode) int {
 	n := rows*scoreStride(chunk) + rows*layout.Cols(a.VDim) + 4*rows
 	n = (n + 15) &^ 15
 	n += a.keyWords()
-	n += max(a.Kernels.OperandLen(a.Precision, rows, a.Dim), a.Kernels.OperandLen(a.Precision, rows, chunk))
+	queries := a.Kernels.OperandLen(a.Precision, rows, a.Dim)
+	if a.HalfIn && a.Precision != layout.BF16 {
+		queries = rows * a.Dim
+	}
+	n += max(queries, a.Kernels.OperandLen(a.Precision, rows, chunk))
 	n = (n + 15) &^ 15
 	if m == modeStream || m == modeWhole {
 		k, v := a.panels(m)
@@ -305,7 +308,11 @@ func (a *Attention) attend(s *state, b, h, block int, kp, vp, w []float32) {
 
 // queries are count rows of Q from element at on, as a product takes them.
 func (a *Attention) queries(at, stride, count int, w []float32) gemm.Operand {
-	if a.HalfIn {
+	switch {
+	case a.HalfIn && a.Precision != layout.BF16:
+		a.Kernels.WidenRows(w, a.Dim, a.Q.Data[at/2:], stride/2, count, a.Dim)
+		return a.Kernels.Prepare(a.Precision, gemm.Rows{Data: w, Stride: a.Dim}, count, a.Dim, nil, nil)
+	case a.HalfIn:
 		return gemm.Windows(a.Q.Data[at/2:], stride/2, nil, 0)
 	}
 	return a.Kernels.Prepare(a.Precision, gemm.Rows{Data: a.Q.Data[at:], Stride: stride}, count, a.Dim, nil, w)

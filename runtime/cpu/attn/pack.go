@@ -17,13 +17,13 @@ func (a *Attention) matrix(k, n int, packed []float32) layout.Matrix {
 	return m
 }
 
-// keyWords is the scratch that packing takes: a panel of keys in bf16, pairs of a key's
-// elements as words, before they are turned.
+// keyWords is the scratch that packing takes: a panel of keys at the precision of the
+// products, before they are turned: of bf16, pairs of a key's elements as words.
 func (a *Attention) keyWords() int {
-	if a.Precision != layout.BF16 {
+	if a.HalfIn == (a.Precision == layout.BF16) {
 		return 0
 	}
-	return layout.NR * layout.BF16.Steps(a.Dim)
+	return layout.NR * a.Precision.Steps(a.Dim)
 }
 
 // pack brings keys k0 to k1, transposed, and their values of one head into panels. w is
@@ -40,6 +40,9 @@ func (a *Attention) pack(b, kv, k0, k1 int, kp, vp, w []float32) {
 		at := a.K.at(b, kv, k0+p0)
 		src, stride := a.K.Data, a.K.Pos
 		switch {
+		case a.HalfIn && a.Precision != layout.BF16:
+			a.Kernels.WidenRows(w, steps, src[at/2:], stride/2, n, a.Dim)
+			src, stride = w, steps
 		case a.HalfIn:
 			src, stride = src[at/2:], stride/2
 		case a.Precision != layout.BF16:
@@ -66,6 +69,13 @@ func (a *Attention) pack(b, kv, k0, k1 int, kp, vp, w []float32) {
 			} else {
 				a.Kernels.PairBF16(panel, width, a.V.Data[at:], a.V.Pos, keys, n)
 			}
+			continue
+		}
+		if a.HalfIn {
+			if n < width {
+				clear(panel)
+			}
+			a.Kernels.WidenRows(panel, width, a.V.Data[at/2:], a.V.Pos/2, keys, n)
 			continue
 		}
 		for s := range keys {

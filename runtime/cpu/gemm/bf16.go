@@ -46,10 +46,27 @@ func halves(x []float32) []uint16 {
 }
 
 // WidenBF16 sets dst to the f32 of bf16 elements.
-func (k *Kernels) WidenBF16(dst []float32, x []uint16) {
-	x = x[:len(dst)]
-	for i := k.widenVector(dst, x); i < len(dst); i++ {
-		dst[i] = math.Float32frombits(uint32(x[i]) << 16)
+func (k *Kernels) WidenBF16(dst []float32, x []uint16) { k.widenRows(dst, 0, x, 0, 1, len(dst)) }
+
+// WidenRows writes rows rows of n elements that are bf16, two to a word of x, as f32. Rows
+// are dstStride elements and xStride words apart.
+func (k *Kernels) WidenRows(dst []float32, dstStride int, x []float32, xStride, rows, n int) {
+	k.widenRows(dst, dstStride, halves(x), 2*xStride, rows, n)
+}
+
+func (k *Kernels) widenRows(dst []float32, dstStride int, x []uint16, xStride, rows, n int) {
+	if rows == 0 || n == 0 {
+		return
+	}
+	_, _ = dst[(rows-1)*dstStride+n-1], x[(rows-1)*xStride+n-1]
+	from := k.widenVector(dst, dstStride, x, xStride, rows, n)
+	if from == n {
+		return
+	}
+	for r := range rows {
+		for i := from; i < n; i++ {
+			dst[r*dstStride+i] = math.Float32frombits(uint32(x[r*xStride+i]) << 16)
+		}
 	}
 }
 

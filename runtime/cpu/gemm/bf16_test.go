@@ -48,3 +48,36 @@ func TestRoundAndWiden(t *testing.T) {
 		}
 	}
 }
+
+// TestWidenRows: rows at any distance widen as one does, and nothing between them changes.
+func TestWidenRows(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 10))
+	for level, kern := range variants() {
+		for _, n := range []int{0, 1, 2, 15, 16, 17, 32, 46, 64, 100} {
+			for _, rows := range []int{0, 1, 3, 7} {
+				const gap = -7
+				dstStride, words := n+3, (n+1)/2+1
+				x, dst := make([]float32, rows*words), make([]float32, rows*dstStride)
+				for i := range x {
+					words32(x)[i] = rng.Uint32()
+				}
+				for i := range dst {
+					dst[i] = gap
+				}
+				kern.WidenRows(dst, dstStride, x, words, rows, n)
+				for i, got := range dst {
+					r, c := i/dstStride, i%dstStride
+					want := uint32(0)
+					if c < n {
+						want = words32(x)[r*words+c/2] >> (16 * (c % 2)) << 16
+					} else {
+						want = math.Float32bits(gap)
+					}
+					if math.Float32bits(got) != want {
+						t.Fatalf("%s: %d rows of %d: (%d, %d) is %#x, want %#x", level, rows, n, r, c, math.Float32bits(got), want)
+					}
+				}
+			}
+		}
+	}
+}

@@ -25,15 +25,14 @@ func (k *Kernels) roundVector(dst []uint32, x []float32) int {
 }
 
 //go:noescape
-func widenY(dst *float32, x *uint16, n int)
+func widenRowsY(dst *float32, dstStride int, x *uint16, xStride, rows, n int)
 
-// widenVector widens a multiple of 32 elements and returns how many.
-func (k *Kernels) widenVector(dst []float32, x []uint16) int {
-	n := len(dst) &^ 31
-	if n == 0 || !k.feat.AVX2 {
+// widenVector widens a multiple of 16 elements of each row and returns how many.
+func (k *Kernels) widenVector(dst []float32, dstStride int, x []uint16, xStride, rows, n int) int {
+	if n &^= 15; n == 0 || !k.feat.AVX2 {
 		return 0
 	}
-	widenY(&dst[0], &x[0], n)
+	widenRowsY(&dst[0], 4*dstStride, &x[0], 2*xStride, rows, n)
 	return n
 }
 

@@ -180,28 +180,32 @@ done4:
 	VZEROUPPER
 	RET
 
-// widenY widens n > 0 bf16 elements, a multiple of 32, to f32.
-TEXT ·widenY(SB), NOSPLIT, $8-24
+// widenRowsY widens rows > 0 rows of n > 0 bf16 elements, a multiple of 16, to f32. Rows are dstStride and
+// xStride bytes apart.
+TEXT ·widenRowsY(SB), NOSPLIT, $8-48
 	MOVQ dst+0(FP), DI
-	MOVQ x+8(FP), SI
-	MOVQ n+16(FP), CX
-widen1:
-	VPMOVZXWD 0(SI), Y0
+	MOVQ dstStride+8(FP), R8
+	MOVQ x+16(FP), SI
+	MOVQ xStride+24(FP), R9
+	MOVQ rows+32(FP), DX
+	MOVQ n+40(FP), R10
+	SHLQ $1, R10
+row1:
+	XORQ CX, CX
+widen2:
+	VPMOVZXWD 0(SI)(CX*1), Y0
 	VPSLLD $16, Y0, Y0
-	VMOVDQU Y0, 0(DI)
-	VPMOVZXWD 16(SI), Y1
+	VMOVDQU Y0, 0(DI)(CX*2)
+	VPMOVZXWD 16(SI)(CX*1), Y1
 	VPSLLD $16, Y1, Y1
-	VMOVDQU Y1, 32(DI)
-	VPMOVZXWD 32(SI), Y2
-	VPSLLD $16, Y2, Y2
-	VMOVDQU Y2, 64(DI)
-	VPMOVZXWD 48(SI), Y3
-	VPSLLD $16, Y3, Y3
-	VMOVDQU Y3, 96(DI)
-	ADDQ $64, SI
-	ADDQ $128, DI
-	SUBQ $32, CX
-	JNZ widen1
+	VMOVDQU Y1, 32(DI)(CX*2)
+	ADDQ $32, CX
+	CMPQ CX, R10
+	JLT widen2
+	ADDQ R8, DI
+	ADDQ R9, SI
+	DECQ DX
+	JNZ row1
 	VZEROUPPER
 	RET
 

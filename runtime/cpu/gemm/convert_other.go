@@ -14,6 +14,6 @@ func (k *Kernels) pairVector([]uint32, int, []float32, int, int, int) bool { ret
 
 func (k *Kernels) pairHalvesVector([]uint32, int, []uint16, int, int, int) bool { return false }
 
-func (k *Kernels) widenVector([]float32, []uint16) int { return 0 }
+func (k *Kernels) widenVector([]float32, int, []uint16, int, int, int) int { return 0 }
 
 func (k *Kernels) roundVector([]uint32, []float32) int { return 0 }
