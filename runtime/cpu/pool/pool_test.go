@@ -186,3 +186,40 @@ func TestRunWaitsForEveryWorker(t *testing.T) {
 		}
 	}
 }
+
+// A dispatch whose pieces the caller has all done does not wait for a worker that has not begun.
+func TestRunTakesBackWhatNobodyBegan(t *testing.T) {
+	p := &Pool{workers: make([]worker, 2), ranges: make([]pieces, 3), done: make(chan struct{}, 1)} // no threads
+	for range 3 {
+		c := &counter{hits: make([]atomic.Int32, 7), workers: 1}
+		if err := p.Run(7, c); err != nil {
+			t.Fatal(err)
+		}
+		for i := range c.hits {
+			if c.hits[i].Load() != 1 {
+				t.Fatalf("piece %d ran %d times", i, c.hits[i].Load())
+			}
+		}
+	}
+}
+
+// Workers that come late, about when they go to sleep and when dispatches are taken back, do
+// pieces of the dispatch at hand or none.
+func TestLateWorkers(t *testing.T) {
+	p := New(3)
+	defer p.Close()
+	for i := range 3000 {
+		c := &counter{hits: make([]atomic.Int32, 1+i%5), workers: 3, work: i % 7}
+		if err := p.Run(len(c.hits), c); err != nil {
+			t.Fatal(err)
+		}
+		for j := range c.hits {
+			if c.hits[j].Load() != 1 {
+				t.Fatalf("dispatch %d: piece %d ran %d times", i, j, c.hits[j].Load())
+			}
+		}
+		for begin := time.Now(); time.Since(begin) < time.Duration(i%9)*10*time.Microsecond; {
+			pause()
+		}
+	}
+}
