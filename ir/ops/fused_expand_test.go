@@ -68,6 +68,9 @@ func TestFusedOpsExpandToWhatTheyMean(t *testing.T) {
 		"average pool": `graph(x: f32[2,5,3]) {
   y = moec::Pool(x) {kind="average", kernel_shape=[3], pads=[1,1], count_include_pad=true}
   return y }`,
+		"group norm": `graph(x: f32[2,5,4,6], s: f32[6], b: f32[6]) {
+  y = moec::GroupNorm(x, s, b) {num_groups=3, activation="silu", epsilon=0.01}
+  return y }`,
 		"global pool": `graph(x: f32[2,5,6,3]) {
   y = moec::Pool(x) {kind="global"}
   return y }`,

@@ -27,6 +27,8 @@ func main() {
 		v.scaleMax(false)
 		v.scaleMax(true)
 		v.selectMax()
+		v.moments()
+		v.affineColumns()
 	}
 	transpose8(f)
 	expSumRows(f)
