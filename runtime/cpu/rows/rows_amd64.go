@@ -175,6 +175,30 @@ func (k *Kernels) affineColumnsVector(dst, x, mean, factor, bias []float32, rows
 	return false
 }
 
+func (k *Kernels) dotsVector(dst, q, keys []float32, stride int) bool {
+	switch {
+	case k.feat.AVX512:
+		dotsZ(&dst[0], &q[0], &keys[0], 4*stride, len(dst), len(q), &lanes[8])
+		return true
+	case k.feat.AVX2:
+		dotsY(&dst[0], &q[0], &keys[0], 4*stride, len(dst), len(q), &lanes[8])
+		return true
+	}
+	return false
+}
+
+func (k *Kernels) weighVector(dst, p, x []float32, stride int) bool {
+	switch {
+	case k.feat.AVX512:
+		weighZ(&dst[0], &p[0], &x[0], 4*stride, len(p), len(dst), &lanes[8])
+		return true
+	case k.feat.AVX2:
+		weighY(&dst[0], &p[0], &x[0], 4*stride, len(p), len(dst), &lanes[8])
+		return true
+	}
+	return false
+}
+
 //go:noescape
 func expSumRowsZ(dst *uint32, dstStride int, x *float32, xStride, n int, top, sum *float32, rows int)
 
@@ -257,6 +281,18 @@ func affineColumnsZ(dst, x, mean, factor, bias *float32, n, rows int, mask *int3
 
 //go:noescape
 func affineColumnsY(dst, x, mean, factor, bias *float32, n, rows int, mask *int32)
+
+//go:noescape
+func dotsZ(dst, q, k *float32, stride, n, d int, mask *int32)
+
+//go:noescape
+func dotsY(dst, q, k *float32, stride, n, d int, mask *int32)
+
+//go:noescape
+func weighZ(dst, p, x *float32, stride, rows, n int, mask *int32)
+
+//go:noescape
+func weighY(dst, p, x *float32, stride, rows, n int, mask *int32)
 
 //go:noescape
 func transpose8(dst *float32, dstStride int, src *float32, srcStride, n int)

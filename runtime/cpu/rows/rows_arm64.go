@@ -136,3 +136,7 @@ func (k *Kernels) momentsVector([]float32, []float32, []float32, []float32, int)
 func (k *Kernels) affineColumnsVector([]float32, []float32, []float32, []float32, []float32, int) bool {
 	return false
 }
+
+func (k *Kernels) dotsVector([]float32, []float32, []float32, int) bool { return false }
+
+func (k *Kernels) weighVector([]float32, []float32, []float32, int) bool { return false }

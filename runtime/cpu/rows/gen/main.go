@@ -29,6 +29,8 @@ func main() {
 		v.selectMax()
 		v.moments()
 		v.affineColumns()
+		v.dots()
+		v.weigh()
 	}
 	transpose8(f)
 	expSumRows(f)
