@@ -33,7 +33,7 @@ func TestFusedOpsExpandToWhatTheyMean(t *testing.T) {
   y = moec::Attention(x, x, x) {heads=4, kv_heads=2, head_dim=2, v_head_dim=1, k_offset=8, v_offset=12}
   return y }`,
 		"half": `graph(q: f16[1,3,4], k: f16[1,3,4], v: f16[1,3,4]) {
-  y = moec::Attention(q, k, v) {heads=2, kv_heads=2, head_dim=2, v_head_dim=2, scale=0.5}
+  y = moec::Attention(q, k, v) {heads=2, kv_heads=2, head_dim=2, v_head_dim=2, scale=0.5, softcap=0.3}
   return y }`,
 		"bhsd": `graph(q: f32[2,4,3,2], k: f32[2,2,5,2], v: f32[2,5,4]) {
   y = moec::Attention(q, k, v) {heads=4, kv_heads=2, head_dim=2, v_head_dim=2, q_layout="bhsd", k_layout="bhsd"}

@@ -55,8 +55,8 @@ type Attention struct {
 	HalfIn, HalfOut bool
 	Scale           float32
 	Softcap         float32 // not 0: scaled scores s become Softcap*tanh(s/Softcap) before they are masked
-	Causal          bool // query i sees keys up to i
-	NaNToZero       bool // rows that see nothing give 0 instead of NaN
+	Causal          bool    // query i sees keys up to i
+	NaNToZero       bool    // rows that see nothing give 0 instead of NaN
 	Mask            Mask
 
 	mode   mode

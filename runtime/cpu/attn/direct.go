@@ -13,7 +13,9 @@ const directBlock = 32
 
 // direct reports whether a task is one query of each head of a group, on keys and values in f32: too few rows
 // to be worth packing keys and values, which took longer than to read them.
-func (a *Attention) direct() bool { return a.mode == modeStream && a.Queries == 1 && !a.HalfIn && !a.HalfOut }
+func (a *Attention) direct() bool {
+	return a.mode == modeStream && a.Queries == 1 && !a.HalfIn && !a.HalfOut
+}
 
 // attendDirect computes the query of each head of a group, reading keys and values once where they lie, in f32.
 func (a *Attention) attendDirect(b, kv int, w []float32) {
