@@ -30,11 +30,12 @@ type groupNormTask struct {
 // moment is the mean of a number of elements, and their squared distances from it summed up.
 type moment struct{ mean, squares float64 }
 
-// groupNormChunk elements are read twice or written and activated while in L1. No more than
-// groupNormRows positions bound the error of [rows.Kernels.Moments].
 const (
-	groupNormChunk = 4 << 10
-	groupNormRows  = 64
+	// groupNormRows positions of a chunk bound the error of [rows.Kernels.Moments], and share
+	// the arithmetic of a chunk's groups, which is in float64 and one by one.
+	groupNormRows = 64
+	// groupNormPiece elements are written, then activated while in L1.
+	groupNormPiece = 4 << 10
 )
 
 func (t *groupNormTask) Do(i, worker int) {
@@ -43,23 +44,27 @@ func (t *groupNormTask) Do(i, worker int) {
 	at := (image*t.positions + first) * t.c
 	x := t.x[at : at+count*t.c]
 	if t.apply {
-		y := t.out[at : at+count*t.c]
-		t.rows.AffineColumns(y, x, t.mean[image*t.c:][:t.c], t.factor[image*t.c:][:t.c], t.bias, count)
-		t.act.Apply(t.kind, y, 1)
+		y, piece := t.out[at:at+count*t.c], max(1, groupNormPiece/t.c)
+		for r := 0; r < count; r += piece {
+			n := min(piece, count-r)
+			part := y[r*t.c:][:n*t.c]
+			t.rows.AffineColumns(part, x[r*t.c:], t.mean[image*t.c:][:t.c], t.factor[image*t.c:][:t.c], t.bias, n)
+			t.act.Apply(t.kind, part, 1)
+		}
 		return
 	}
 	w := t.columns[worker*2*t.c:][:2*t.c]
 	sum, squares := w[:t.c], w[t.c:]
 	t.rows.Moments(sum, squares, x[:t.c], x, count)
-	k, per := float64(count), t.c/t.groups
+	k, inverse, per := float64(count), 1/float64(count), t.c/t.groups
 	for g := range t.groups {
 		var m moment
 		for j := g * per; j < (g+1)*per; j++ {
-			m.mean += float64(x[j]) + float64(sum[j])/k
+			m.mean += float64(x[j]) + float64(sum[j])*inverse
 		}
 		m.mean /= float64(per)
 		for j := g * per; j < (g+1)*per; j++ {
-			d := float64(sum[j]) / k
+			d := float64(sum[j]) * inverse
 			off := float64(x[j]) + d - m.mean
 			m.squares += max(0, float64(squares[j])-k*d*d) + k*off*off
 		}
@@ -72,7 +77,7 @@ func (t *groupNormTask) combine() {
 	per := t.c / t.groups
 	for i := range t.n {
 		for g := range t.groups {
-			var mean, squares float64
+			var mean, squares float64 // of the group
 			for k := range t.chunks {
 				mean += t.stats[(i*t.chunks+k)*t.groups+g].mean * float64(t.size(k))
 			}
@@ -112,7 +117,7 @@ func bindGroupNorm(b *Binding) (Bound, error) {
 	if t.n*t.positions*t.c == 0 {
 		return Bound{Run: func(*Call) error { return nil }}, nil
 	}
-	t.chunk = max(1, min(groupNormRows, groupNormChunk/t.c))
+	t.chunk = groupNormRows
 	t.chunks = (t.positions + t.chunk - 1) / t.chunk
 	t.stats = make([]moment, t.n*t.chunks*t.groups)
 	t.mean, t.factor = make([]float32, t.n*t.c), make([]float32, t.n*t.c)
