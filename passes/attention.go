@@ -37,7 +37,7 @@ type attention struct {
 
 // findAttention climbs down from the Softmax to the output and up to q and k:
 //
-//	softmax(mask(scale (q @ k^T))) @ v
+//	softmax(mask(cap(scale (q @ k^T)))) @ v
 func findAttention(e *edit, soft *ir.Node) bool {
 	s := soft.Inputs[0]
 	// Half-precision models widen the scores for the Softmax alone.
@@ -75,7 +75,7 @@ func findAttention(e *edit, soft *ir.Node) bool {
 	if !pv.Is("MatMul") || pv.Inputs[0] != weights || pv.Inputs[1] == weights {
 		return false
 	}
-	s = a.peelScale(a.peelMasks(a.peelScale(s)))
+	s = a.peelCap(a.peelScale(a.peelMasks(a.peelScale(s))))
 	qk := def(s, "MatMul")
 	if qk == nil || !e.g.OnlyUse(s) {
 		return false
@@ -119,6 +119,20 @@ func (a *attention) peelScale(s *ir.Value) *ir.Value {
 	if a.mask != nil || a.e.g.OnlyUse(s) {
 		return a.peelFactor(s)
 	}
+	return s
+}
+
+// peelCap takes the soft cap c tanh(s/c) off the scores, of which c is peeled already.
+func (a *attention) peelCap(s *ir.Value) *ir.Value {
+	n := def(s, "Tanh")
+	c := a.scale
+	if n == nil || !a.e.g.OnlyUse(s) || !(float32(c) > 0) || math.IsInf(float64(float32(c)), 1) {
+		return s
+	}
+	a.attrs.Softcap, a.scale = float32(c), 1
+	a.from = append(a.from, n)
+	s = a.peelScale(a.peelScale(n.Inputs[0])) // the division by c, and the scale
+	a.scale *= c
 	return s
 }
 
@@ -229,7 +243,7 @@ func (a *attention) heads(q, k, v *ir.Value, pv *ir.Node) bool {
 func (a *attention) emit(q, k, v, out *ir.Value) bool {
 	e := a.e
 	a.attrs.Scale = float32(a.scale)
-	if a.dt == tensor.F64 && (float64(a.attrs.Scale) != a.scale || float64(a.attrs.Fill) != 0 && !math.IsInf(float64(a.attrs.Fill), 0)) {
+	if a.dt == tensor.F64 && (a.attrs.Softcap != 0 || float64(a.attrs.Scale) != a.scale || float64(a.attrs.Fill) != 0 && !math.IsInf(float64(a.attrs.Fill), 0)) {
 		return false // the attributes are f32: too coarse for f64
 	}
 	ins := values(q, k, v)

@@ -124,16 +124,18 @@ func largeMask(dt tensor.DType) float64 {
 	return -1e30
 }
 
-// isScores reports whether v is q @ k^T, perhaps scaled and masked: the operand of a sum
+// isScores reports whether v is q @ k^T, perhaps scaled, capped and masked: the operand of a sum
 // that is not the mask.
 func isScores(v *ir.Value, depth int) bool {
-	n := def(v, "MatMul", "Mul", "Div", "Add", "Where")
+	n := def(v, "MatMul", "Mul", "Div", "Add", "Where", "Tanh")
 	if n == nil || depth == 0 {
 		return false
 	}
 	switch n.Op.Name {
 	case "MatMul":
 		return !n.Inputs[1].IsConst()
+	case "Tanh":
+		return isScores(n.Inputs[0], depth-1)
 	case "Add":
 		return isScores(n.Inputs[0], depth-1) || isScores(n.Inputs[1], depth-1)
 	case "Where":

@@ -82,8 +82,10 @@ func (l *lastEdit) node(n *ir.Node) {
 		l.resize(n)
 	case "Reshape":
 		if !l.image(n) {
-			l.instanceNorm(n)
+			l.groupedNorm(n)
 		}
+	case "InstanceNormalization", "GroupNormalization":
+		l.channelNorm(n)
 	}
 }
 
@@ -346,29 +348,4 @@ func (l *lastEdit) batchNorm(n *ir.Node) {
 	w := tensor.Of(factor, append([]int{len(factor)}, slices.Repeat([]int{1}, rank-1)...)...)
 	ins := values(l.last[x], l.g.NewConst("", w), l.g.NewConst("", tensor.Of(term, len(term))))
 	l.becomes(end, l.addAttrs(l.g.Op("moec::Conv"), c, ins, from, 1).Outputs[0])
-}
-
-// instanceNorm moves the normalisation of an image over all of its elements, which
-// exporters write as an InstanceNormalization of one channel between two Reshapes. n is
-// the second of them.
-func (l *lastEdit) instanceNorm(n *ir.Node) {
-	norm := def(n.Inputs[0], "InstanceNormalization")
-	if norm == nil || !l.g.OnlyUse(n.Inputs[0]) || !l.g.OnlyUse(norm.Inputs[0]) {
-		return
-	}
-	flat, t := def(norm.Inputs[0], "Reshape"), norm.Inputs[0].Type
-	if flat == nil || t.Rank() != 3 || t.Shape[1] != ir.Known(1) {
-		return
-	}
-	img := l.last[flat.Inputs[0]]
-	if img == nil || !sameType(flat.Inputs[0].Type, n.Outputs[0].Type) || !t.Shape[0].Same(img.Type.Shape[0]) {
-		return
-	}
-	shape, ok := reshapeTo(t, img.Type)
-	if !ok {
-		return
-	}
-	x := l.add("Reshape", values(img, l.ints(0, 1, -1)), nodes(flat))
-	y := l.addAttrs(norm.Op, ir.CloneAttrs(norm.Attrs), values(x, norm.Inputs[1], norm.Inputs[2]), nodes(norm), 1).Outputs[0]
-	l.becomes(n, l.add("Reshape", values(y, l.ints(shape...)), nodes(n)))
 }

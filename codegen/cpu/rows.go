@@ -47,6 +47,12 @@ func instanceNorm(_ *Selector, n *ir.Node) (Choice, bool) {
 	return Choice{Kernel: "instance_norm"}, allF32(n)
 }
 
+// groupNorm takes f32 images of known channels.
+func groupNorm(_ *Selector, n *ir.Node) (Choice, bool) {
+	a, t := n.Attrs.(*ops.FusedGroupNormAttrs), n.Inputs[0].Type
+	return Choice{Kernel: "group_norm"}, allF32(n) && fastActivation(a.Activation) && t.Shape[t.Rank()-1].IsKnown()
+}
+
 // softmax takes softmax over the last axis.
 func softmax(_ *Selector, n *ir.Node) (Choice, bool) {
 	a := n.Attrs.(*ops.SoftmaxAttrs)

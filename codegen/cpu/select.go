@@ -60,6 +60,7 @@ func rules() map[string]func(*Selector, *ir.Node) (Choice, bool) {
 		"Conv":                  conv,
 		"moec::Conv":            conv,
 		"moec::Pool":            poolLast,
+		"moec::GroupNorm":       groupNorm,
 		"MaxPool":               pool,
 		"AveragePool":           pool,
 		"GlobalAveragePool":     globalPool,

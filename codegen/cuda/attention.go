@@ -17,6 +17,9 @@ func (l *Lowering) attention(n *ir.Node) (*Choice, error) {
 			return nil, decline("attention of %s", x.Type.DType)
 		}
 	}
+	if a.Softcap != 0 {
+		return nil, decline("attention with a soft cap")
+	}
 	v, vOffset := beforeRotary(v, a)
 	// Heads apart are read where they lie, before they were split and turned.
 	heads := func(x *ir.Value, layout string) (ptx.View, *ir.Value) {

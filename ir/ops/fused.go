@@ -10,7 +10,7 @@ import (
 // fusedOps are the ops that passes make out of several standard ones, so that one kernel
 // runs where a chain ran before. They live in the domain moec; Expand gives the chain back.
 func fusedOps() []*ir.Op {
-	return []*ir.Op{linearOp(), fusedAttentionOp(), skipNormOp(), fusedConvOp(), fusedPoolOp(), fusedRotaryOp()}
+	return []*ir.Op{linearOp(), fusedAttentionOp(), skipNormOp(), fusedConvOp(), fusedPoolOp(), fusedGroupNormOp(), fusedRotaryOp()}
 }
 
 // fusedFloats are the elements of float input i in double precision.

@@ -21,6 +21,8 @@ type FusedAttentionAttrs struct {
 	HeadDim  int64   `attr:"head_dim"`   // of queries and keys
 	VHeadDim int64   `attr:"v_head_dim"` // of values and the output
 	Scale    float32 `attr:"scale"`
+	// Softcap, unless it is 0, holds scores between it and its negative: s becomes softcap tanh(s/softcap).
+	Softcap float32 `attr:"softcap"`
 	// Causal lets position i see positions up to i only, both counted from the start.
 	Causal bool `attr:"causal"`
 	// NaNToZero makes weights that are NaN, those of positions that see nothing, zero.
@@ -47,10 +49,10 @@ type FusedAttentionAttrs struct {
 
 // fusedAttentionOp is scaled dot-product attention with the splitting and merging of heads:
 //
-//	s = scale (q . k);  s = s + mask, or s where mask else fill;  y = softmax(s) v
+//	s = scale (q . k);  s = softcap tanh(s / softcap);  s = s + mask, or s where mask else fill;  y = softmax(s) v
 //
 // computed per batch and head; query head h uses key and value head h / (heads/kv_heads).
-// Scores are rounded to the element type after scaling and after masking, so that a mask
+// Scores are rounded to the element type after scaling, capping and masking, so that a mask
 // of the largest negative number hides a position the same way in every spelling.
 //
 // Inputs: q, k, v in the given layouts; mask, optional, that broadcasts to
@@ -93,6 +95,9 @@ func (a *FusedAttentionAttrs) check() error {
 		min(a.QOffset, a.KOffset, a.VOffset) < 0 || max(a.Heads, a.HeadDim, a.VHeadDim, a.QOffset, a.KOffset, a.VOffset) > 1<<31 {
 		return fmt.Errorf("%w: %d heads, %d key heads, head sizes %d and %d, offsets %d, %d, %d", ir.ErrAttr,
 			a.Heads, a.KVHeads, a.HeadDim, a.VHeadDim, a.QOffset, a.KOffset, a.VOffset)
+	}
+	if c := float64(a.Softcap); !(c >= 0) || math.IsInf(c, 1) {
+		return fmt.Errorf("%w: softcap %v", ir.ErrAttr, a.Softcap)
 	}
 	return nil
 }
@@ -266,7 +271,11 @@ func evalFusedAttention(c *ir.EvalCtx) error {
 					for p, x := range v[1].row(b, kv, j) {
 						dot += q[p] * x
 					}
-					s[j] = mask(b, h, i, j, roundScore(dt, roundScore(dt, dot)*float64(a.Scale)))
+					score := roundScore(dt, roundScore(dt, dot)*float64(a.Scale))
+					if c := float64(a.Softcap); c != 0 {
+						score = roundScore(dt, c*math.Tanh(score/c))
+					}
+					s[j] = mask(b, h, i, j, score)
 					if a.Causal && j > i {
 						s[j] = math.Inf(-1)
 					}

@@ -29,6 +29,10 @@ func expandFusedAttention(g *ir.Graph, n *ir.Node) ([]*ir.Value, error) {
 	if a.Scale != 1 {
 		s = e.op("Mul", on(s, e.scalar(dt, float64(a.Scale))))
 	}
+	if a.Softcap != 0 {
+		c := e.scalar(dt, float64(a.Softcap))
+		s = e.op("Mul", on(e.op("Tanh", on(e.op("Div", on(s, c)))), c))
+	}
 	if len(n.Inputs) > 3 && n.Inputs[3] != nil {
 		m := n.Inputs[3]
 		if m.Type.DType == tensor.Bool {

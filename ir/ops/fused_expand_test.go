@@ -33,7 +33,7 @@ func TestFusedOpsExpandToWhatTheyMean(t *testing.T) {
   y = moec::Attention(x, x, x) {heads=4, kv_heads=2, head_dim=2, v_head_dim=1, k_offset=8, v_offset=12}
   return y }`,
 		"half": `graph(q: f16[1,3,4], k: f16[1,3,4], v: f16[1,3,4]) {
-  y = moec::Attention(q, k, v) {heads=2, kv_heads=2, head_dim=2, v_head_dim=2, scale=0.5}
+  y = moec::Attention(q, k, v) {heads=2, kv_heads=2, head_dim=2, v_head_dim=2, scale=0.5, softcap=0.3}
   return y }`,
 		"bhsd": `graph(q: f32[2,4,3,2], k: f32[2,2,5,2], v: f32[2,5,4]) {
   y = moec::Attention(q, k, v) {heads=4, kv_heads=2, head_dim=2, v_head_dim=2, q_layout="bhsd", k_layout="bhsd"}
@@ -67,6 +67,9 @@ func TestFusedOpsExpandToWhatTheyMean(t *testing.T) {
   return y }`,
 		"average pool": `graph(x: f32[2,5,3]) {
   y = moec::Pool(x) {kind="average", kernel_shape=[3], pads=[1,1], count_include_pad=true}
+  return y }`,
+		"group norm": `graph(x: f32[2,5,4,6], s: f32[6], b: f32[6]) {
+  y = moec::GroupNorm(x, s, b) {num_groups=3, activation="silu", epsilon=0.01}
   return y }`,
 		"global pool": `graph(x: f32[2,5,6,3]) {
   y = moec::Pool(x) {kind="global"}

@@ -25,7 +25,7 @@ func bindAttention(b *Binding, p layout.Precision) (Bound, error) {
 	at := b.Step.Attrs.(*ops.FusedAttentionAttrs)
 	a := &attn.Attention{
 		Kernels: b.Device.gemm, Rows: b.Device.rows, Heads: int(at.Heads), KVHeads: int(at.KVHeads), Dim: int(at.HeadDim), VDim: int(at.VHeadDim),
-		Precision: p, Scale: at.Scale, Causal: at.Causal, NaNToZero: at.NaNToZero,
+		Precision: p, Scale: at.Scale, Softcap: at.Softcap, Causal: at.Causal, NaNToZero: at.NaNToZero,
 	}
 	q, k, v := shapeOf(b.Ins[0]), shapeOf(b.Ins[1]), shapeOf(b.Ins[2])
 	if len(q) == 0 || len(k) == 0 {

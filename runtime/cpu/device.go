@@ -60,6 +60,7 @@ func table() []*Kernel {
 		{Name: "rotary", Bind: bindRotary},
 		{Name: "norm", Bind: bindNorm},
 		{Name: "instance_norm", Bind: bindInstanceNorm},
+		{Name: "group_norm", Bind: bindGroupNorm},
 		{Name: "softmax", Bind: bindSoftmax},
 		{Name: "conv", Bind: bindConv},
 		{Name: "conv_last", Bind: bindConvLast},

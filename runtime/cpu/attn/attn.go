@@ -7,7 +7,8 @@
 // place, and the product with the values by GEMM. A mode says who packs, and when.
 //
 // A query's result depends on its own row, the keys and the values alone: not on the
-// block it sits in, the batch, or the threads.
+// block it sits in, the batch, or the threads. One query that has no other beside it, as in
+// decoding, meets its keys and values where they lie (direct.go), and adds up in an order of its own.
 package attn
 
 import (
@@ -52,8 +53,9 @@ type Attention struct {
 	// HalfIn: Q, K and V are bf16, and HalfOut: so is Out. Their strides, sizes and beginnings are then even.
 	HalfIn, HalfOut bool
 	Scale           float32
-	Causal          bool // query i sees keys up to i
-	NaNToZero       bool // rows that see nothing give 0 instead of NaN
+	Softcap         float32 // not 0: scaled scores s become Softcap*tanh(s/Softcap) before they are masked
+	Causal          bool    // query i sees keys up to i
+	NaNToZero       bool    // rows that see nothing give 0 instead of NaN
 	Mask            Mask
 
 	mode   mode
@@ -207,7 +209,11 @@ func (a *Attention) Do(i, worker int) {
 	default:
 		b, kv := i/a.KVHeads, i%a.KVHeads
 		kp, vp, w := w[:nk], w[nk:nk+nv], w[nk+nv:]
-		if a.mode == modeStream {
+		switch {
+		case a.direct():
+			a.attendDirect(b, kv, w)
+			return
+		case a.mode == modeStream:
 			a.attend(s, b, kv*a.group(), 0, kp, vp, w)
 			return
 		}
@@ -260,6 +266,9 @@ func (a *Attention) attend(s *state, b, h, block int, kp, vp, w []float32) {
 			C: gemm.Rows{Data: scores, Stride: sw},
 		}
 		a.Kernels.Run(&s.block)
+		for i := range count {
+			a.cap(scores[i*sw:][:k1-k0])
+		}
 		probs := a.Kernels.Place(a.Precision, gemm.Rows{Data: scores, Stride: sw}, count, k1-k0, w)
 		if half, words := probs.Halves(); half != nil && !a.Causal && a.Mask.Keep == nil && (a.Mask.Add == nil || a.Mask.Key == 1) {
 			a.softmaxRows(scores, sw, b, h, q0, perHead, perQuery, k0, k1, half, words, top[:count], sum[:count], before)
@@ -331,7 +340,7 @@ func (a *Attention) softmaxRows(scores []float32, sw, b, h, q0, perHead, perQuer
 	scale, was := before[:n], before[n:2*n]
 	copy(scale, top)
 	copy(was, sum)
-	a.Rows.ScaleMaxRows(scores, sw, k1-k0, a.Scale, add, stride, top)
+	a.Rows.ScaleMaxRows(scores, sw, k1-k0, a.factor(), add, stride, top)
 	for i, t := range top {
 		if math.IsInf(float64(t), -1) {
 			top[i], scale[i] = 0, 1 // e^-Inf is 0 then
@@ -390,18 +399,19 @@ func (a *Attention) mask(s []float32, b, h, q, k0 int, floor float32) (top float
 	at := b*m.Batch + h*m.Head + q*m.Query + k0*m.Key
 	switch {
 	case n == 0 || m.Add == nil && m.Keep == nil:
-		return a.Rows.ScaleMax(s, a.Scale, nil, floor), n
+		return a.Rows.ScaleMax(s, a.factor(), nil, floor), n
 	case m.Add != nil && m.Key == 1:
-		return a.Rows.ScaleMax(s, a.Scale, m.Add[at:at+n], floor), n
+		return a.Rows.ScaleMax(s, a.factor(), m.Add[at:at+n], floor), n
 	case m.Keep != nil && m.Key == 1:
-		return a.Rows.SelectMax(s, m.Keep[at:at+n], a.Scale, m.Fill, floor), n
+		return a.Rows.SelectMax(s, m.Keep[at:at+n], a.factor(), m.Fill, floor), n
 	}
+	scale := a.factor()
 	for j := range s {
 		switch {
 		case m.Add != nil:
-			s[j] = s[j]*a.Scale + m.Add[at+j*m.Key]
+			s[j] = s[j]*scale + m.Add[at+j*m.Key]
 		case m.Keep[at+j*m.Key]:
-			s[j] *= a.Scale
+			s[j] *= scale
 		default:
 			s[j] = m.Fill
 		}

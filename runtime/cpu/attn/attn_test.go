@@ -39,6 +39,9 @@ func reference(a *Attention, b, h, q int) []float64 {
 			dot += float64(a.Q.Data[a.Q.at(b, h, q)+d]) * float64(a.K.Data[a.K.at(b, kv, k)+d])
 		}
 		s[k] = dot * float64(a.Scale)
+		if a.Softcap != 0 {
+			s[k] = float64(a.Softcap) * math.Tanh(s[k]/float64(a.Softcap))
+		}
 		m := a.Mask
 		at := b*m.Batch + h*m.Head + q*m.Query + k*m.Key
 		if m.Add != nil {
@@ -116,14 +119,18 @@ func TestAttentionAgainstDefinition(t *testing.T) {
 			{0, 2, 2, 3, 3, 4, 4},
 			{1, 2, 2, 0, 3, 4, 4},
 			{1, 2, 1, 5, 0, 4, 4},
-			{2, 6, 2, 1, 1100, 24, 33},
+			{2, 6, 2, 1, 1100, 24, 33}, // where they lie
+			{1, 3, 3, 1, 33, 67, 19},
+			{1, 8, 1, 1, 515, 64, 128},
+			{3, 5, 5, 1, 7, 5, 100},
 			{2, 2, 2, 20, 1030, 9, 8}, // streamed
 		} {
-			for i, kind := range []string{"plain", "causal", "add", "keep", "blind", "plain", "causal", "add", "keep", "blind"} {
-				if i/5 >= len(precisions) {
+			kinds := []string{"plain", "causal", "add", "keep", "blind", "capped"}
+			for i, kind := range append(kinds, kinds...) {
+				if i/len(kinds) >= len(precisions) {
 					continue
 				}
-				p := precisions[i/5]
+				p := precisions[i/len(kinds)]
 				t.Run(fmt.Sprintf("%s/%v/%v/%s", level, p, c, kind), func(t *testing.T) {
 					a := &Attention{
 						Precision: p, Kernels: ks, Rows: rows.New(f), Batch: c.batch, Heads: c.heads, KVHeads: c.kv, Queries: c.sq, Keys: c.sk, Dim: c.d, VDim: c.dv, Scale: 0.3,
@@ -148,6 +155,9 @@ func TestAttentionAgainstDefinition(t *testing.T) {
 							keep[i] = i%3 != 0 || i%c.sk == 0
 						}
 						a.Mask = Mask{Keep: keep, Query: c.sk, Key: 1, Fill: float32(math.Inf(-1))}
+					case "capped":
+						a.Softcap = 0.7
+						a.Mask = Mask{Add: random(rng, c.batch*c.sk), Batch: c.sk, Key: 1}
 					case "blind": // some queries see nothing
 						a.NaNToZero = true
 						keep := make([]bool, c.sq*c.sk)
@@ -238,7 +248,7 @@ func run(t *testing.T, a *Attention) {
 	}
 }
 
-// A query's bits depend on its own row only: not on the queries beside it.
+// A query's bits depend on its own row only: not on the queries beside it, if there are any.
 func TestQueriesAreIndependent(t *testing.T) {
 	f, err := isa.FromEnv()
 	if err != nil {
@@ -256,14 +266,14 @@ func TestQueriesAreIndependent(t *testing.T) {
 		run(t, a)
 		whole := append([]float32(nil), a.Out.Data...)
 		for q := range sq {
-			one := *a
-			one.Queries = 1
-			one.Q.Data = a.Q.Data[q*d:]
-			one.Out.Data = make([]float32, d)
-			run(t, &one)
-			for j, x := range one.Out.Data {
-				if math.Float32bits(x) != math.Float32bits(whole[q*d+j]) {
-					t.Fatalf("%v: query %d alone gives %v, among others %v", p, q, x, whole[q*d+j])
+			two := *a
+			two.Queries, two.Q.Pos = 2, 0 // the same one twice
+			two.Q.Data = a.Q.Data[q*d:]
+			two.Out.Data = make([]float32, 2*d)
+			run(t, &two)
+			for j, x := range two.Out.Data {
+				if math.Float32bits(x) != math.Float32bits(whole[q*d+j%d]) {
+					t.Fatalf("%v: query %d beside itself gives %v, among others %v", p, q, x, whole[q*d+j%d])
 				}
 			}
 		}

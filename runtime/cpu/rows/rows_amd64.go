@@ -151,6 +151,54 @@ func (k *Kernels) scaleRowsVector(dst []float32, dstStride int, x []float32, xSt
 	return true
 }
 
+func (k *Kernels) momentsVector(sum, squares, shift, x []float32, rows int) bool {
+	switch {
+	case k.feat.AVX512:
+		momentsZ(&sum[0], &squares[0], &shift[0], &x[0], len(shift), rows, &lanes[8])
+		return true
+	case k.feat.AVX2:
+		momentsY(&sum[0], &squares[0], &shift[0], &x[0], len(shift), rows, &lanes[8])
+		return true
+	}
+	return false
+}
+
+func (k *Kernels) affineColumnsVector(dst, x, mean, factor, bias []float32, rows int) bool {
+	switch {
+	case k.feat.AVX512:
+		affineColumnsZ(&dst[0], &x[0], &mean[0], &factor[0], &bias[0], len(mean), rows, &lanes[8])
+		return true
+	case k.feat.AVX2:
+		affineColumnsY(&dst[0], &x[0], &mean[0], &factor[0], &bias[0], len(mean), rows, &lanes[8])
+		return true
+	}
+	return false
+}
+
+func (k *Kernels) dotsVector(dst, q, keys []float32, stride int) bool {
+	switch {
+	case k.feat.AVX512:
+		dotsZ(&dst[0], &q[0], &keys[0], 4*stride, len(dst), len(q), &lanes[8])
+		return true
+	case k.feat.AVX2:
+		dotsY(&dst[0], &q[0], &keys[0], 4*stride, len(dst), len(q), &lanes[8])
+		return true
+	}
+	return false
+}
+
+func (k *Kernels) weighVector(dst, p, x []float32, stride int) bool {
+	switch {
+	case k.feat.AVX512:
+		weighZ(&dst[0], &p[0], &x[0], 4*stride, len(p), len(dst), &lanes[8])
+		return true
+	case k.feat.AVX2:
+		weighY(&dst[0], &p[0], &x[0], 4*stride, len(p), len(dst), &lanes[8])
+		return true
+	}
+	return false
+}
+
 //go:noescape
 func expSumRowsZ(dst *uint32, dstStride int, x *float32, xStride, n int, top, sum *float32, rows int)
 
@@ -221,6 +269,30 @@ func selectMaxZ(x *float32, n int, keep *bool, factor, fill, floor float32) floa
 
 //go:noescape
 func selectMaxY(x *float32, n int, keep *bool, factor, fill, floor float32) float32
+
+//go:noescape
+func momentsZ(sum, squares, shift, x *float32, n, rows int, mask *int32)
+
+//go:noescape
+func momentsY(sum, squares, shift, x *float32, n, rows int, mask *int32)
+
+//go:noescape
+func affineColumnsZ(dst, x, mean, factor, bias *float32, n, rows int, mask *int32)
+
+//go:noescape
+func affineColumnsY(dst, x, mean, factor, bias *float32, n, rows int, mask *int32)
+
+//go:noescape
+func dotsZ(dst, q, k *float32, stride, n, d int, mask *int32)
+
+//go:noescape
+func dotsY(dst, q, k *float32, stride, n, d int, mask *int32)
+
+//go:noescape
+func weighZ(dst, p, x *float32, stride, rows, n int, mask *int32)
+
+//go:noescape
+func weighY(dst, p, x *float32, stride, rows, n int, mask *int32)
 
 //go:noescape
 func transpose8(dst *float32, dstStride int, src *float32, srcStride, n int)

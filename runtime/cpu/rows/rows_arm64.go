@@ -130,3 +130,13 @@ func selectMaxV(x *float32, n int, keep *bool, factor, fill, floor float32) floa
 
 //go:noescape
 func transpose4(dst *float32, dstStride int, src *float32, srcStride, n int)
+
+func (k *Kernels) momentsVector([]float32, []float32, []float32, []float32, int) bool { return false }
+
+func (k *Kernels) affineColumnsVector([]float32, []float32, []float32, []float32, []float32, int) bool {
+	return false
+}
+
+func (k *Kernels) dotsVector([]float32, []float32, []float32, int) bool { return false }
+
+func (k *Kernels) weighVector([]float32, []float32, []float32, int) bool { return false }

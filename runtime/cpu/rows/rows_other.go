@@ -39,3 +39,13 @@ func (k *Kernels) scaleMaxRowsVector([]float32, int, int, float32, []float32, in
 }
 
 func (k *Kernels) scaleRowsVector([]float32, int, []float32, int, []float32, int) bool { return false }
+
+func (k *Kernels) momentsVector([]float32, []float32, []float32, []float32, int) bool { return false }
+
+func (k *Kernels) affineColumnsVector([]float32, []float32, []float32, []float32, []float32, int) bool {
+	return false
+}
+
+func (k *Kernels) dotsVector([]float32, []float32, []float32, int) bool { return false }
+
+func (k *Kernels) weighVector([]float32, []float32, []float32, int) bool { return false }

@@ -27,6 +27,10 @@ func main() {
 		v.scaleMax(false)
 		v.scaleMax(true)
 		v.selectMax()
+		v.moments()
+		v.affineColumns()
+		v.dots()
+		v.weigh()
 	}
 	transpose8(f)
 	expSumRows(f)
