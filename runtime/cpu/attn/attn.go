@@ -211,7 +211,7 @@ func (a *Attention) Do(i, worker int) {
 		kp, vp, w := w[:nk], w[nk:nk+nv], w[nk+nv:]
 		switch {
 		case a.direct():
-			a.attendDirect(b, kv, w)
+			a.attendDirect(b, kv, kp, vp, w)
 			return
 		case a.mode == modeStream:
 			a.attend(s, b, kv*a.group(), 0, kp, vp, w)

@@ -11,19 +11,30 @@ import (
 // directBlock rows of keys or values stay in L1 while all heads of a group read them.
 const directBlock = 32
 
-// direct reports whether a task is one query of each head of a group, on keys and values in f32: too few rows
-// to be worth packing keys and values, which took longer than to read them.
+// direct reports whether a task is one query of each head of a group, but for keys and values in bf16 where the CPU
+// multiplies that: too few rows to be worth packing keys and values, which took longer than to read them.
 func (a *Attention) direct() bool {
-	return a.mode == modeStream && a.Queries == 1 && !a.HalfIn && !a.HalfOut
+	return a.mode == modeStream && a.Queries == 1 && !(a.HalfIn && a.Precision == layout.BF16)
 }
 
-// attendDirect computes the query of each head of a group, reading keys and values once where they lie, in f32.
-func (a *Attention) attendDirect(b, kv int, w []float32) {
+// floats are n rows of x in f32 from element at on, and their distance: where they lie, or
+// widened into w.
+func (a *Attention) floats(x *View, at, n, dim int, w []float32) (data []float32, stride int) {
+	if !a.HalfIn {
+		return x.Data[at:], x.Pos
+	}
+	a.Kernels.WidenRows(w, dim, x.Data[at/2:], x.Pos/2, n, dim)
+	return w, dim
+}
+
+// attendDirect computes the query of each head of a group in f32, reading keys and values once where they lie. Rows
+// of bf16 are widened a block at a time into kw and vw, which have room for one.
+func (a *Attention) attendDirect(b, kv int, kw, vw, w []float32) {
 	group, chunk := a.group(), min(a.Keys, keyChunk)
-	sw, vw := scoreStride(chunk), layout.Cols(a.VDim)
+	sw, aw := scoreStride(chunk), layout.Cols(a.VDim)
 	scores, w := w[:group*sw], w[group*sw:]
-	acc, w := w[:group*vw], w[group*vw:]
-	top, sum := w[:group], w[group:2*group]
+	acc, w := w[:group*aw], w[group*aw:]
+	top, sum, w := w[:group], w[group:2*group], w[2*group:]
 	clear(acc)
 	for i := range group {
 		top[i], sum[i] = float32(math.Inf(-1)), 0
@@ -33,12 +44,22 @@ func (a *Attention) attendDirect(b, kv int, w []float32) {
 		keys = min(keys, 1)
 	}
 	h := kv * group
+	query := func(i int) []float32 {
+		if a.HalfIn {
+			return w[i*a.Dim:][:a.Dim]
+		}
+		return a.Q.Data[a.Q.at(b, h+i, 0):][:a.Dim]
+	}
+	if a.HalfIn {
+		a.Kernels.WidenRows(w, a.Dim, a.Q.Data[a.Q.at(b, h, 0)/2:], a.Q.Head/2, group, a.Dim)
+	}
 	for k0 := 0; k0 < keys; k0 += chunk {
 		k1 := min(k0+chunk, keys)
 		for k := k0; k < k1; k += directBlock {
 			n := min(directBlock, k1-k)
+			x, stride := a.floats(&a.K, a.K.at(b, kv, k), n, a.Dim, kw)
 			for i := range group {
-				a.Rows.Dots(scores[i*sw+k-k0:][:n], a.Q.Data[a.Q.at(b, h+i, 0):][:a.Dim], a.K.Data[a.K.at(b, kv, k):], a.K.Pos)
+				a.Rows.Dots(scores[i*sw+k-k0:][:n], query(i), x, stride)
 			}
 		}
 		for i := range group {
@@ -46,29 +67,34 @@ func (a *Attention) attendDirect(b, kv int, w []float32) {
 			a.cap(row)
 			scale := a.softmax(row, gemm.Operand{}, i, b, h+i, 0, k0, top[i:i+1], sum[i:i+1])
 			if k0 > 0 {
-				a.Rows.Scale(acc[i*vw:][:a.VDim], acc[i*vw:][:a.VDim], scale)
+				a.Rows.Scale(acc[i*aw:][:a.VDim], acc[i*aw:][:a.VDim], scale)
 			}
 		}
 		for k := k0; k < k1; k += directBlock {
 			n := min(directBlock, k1-k)
+			x, stride := a.floats(&a.V, a.V.at(b, kv, k), n, a.VDim, vw)
 			for i := range group {
-				a.Rows.Weigh(acc[i*vw:][:a.VDim], scores[i*sw+k-k0:][:n], a.V.Data[a.V.at(b, kv, k):], a.V.Pos)
+				a.Rows.Weigh(acc[i*aw:][:a.VDim], scores[i*sw+k-k0:][:n], x, stride)
 			}
 		}
 	}
 	for i := range group {
-		y := acc[i*vw:][:a.VDim]
+		y := acc[i*aw:][:a.VDim]
 		switch l := sum[i]; {
 		case l > 0:
 			a.Rows.Scale(y, y, 1/l)
-		case a.NaNToZero:
+		case a.NaNToZero || a.Keys == 0:
 			clear(y)
 		default:
 			for j := range y {
 				y[j] = float32(math.NaN())
 			}
 		}
-		copy(a.Out.Data[a.Out.at(b, h+i, 0):], y)
+		if at := a.Out.at(b, h+i, 0); a.HalfOut {
+			a.Kernels.RoundBF16(a.Out.Data[at/2:], 0, y, 0, 1, a.VDim)
+		} else {
+			copy(a.Out.Data[at:], y)
+		}
 	}
 }
 
