@@ -123,11 +123,6 @@ func halfWords(t *tensor.Tensor) []float32 {
 	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(h))), len(h)/2)
 }
 
-// bits16 views bf16 elements by their bits.
-func bits16(h []tensor.BFloat16) []uint16 {
-	return unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(h))), len(h))
-}
-
 // activation maps an op's activation to a kernel's; the empty name is the identity.
 func activation(a ops.Activation) (act.Kind, error) {
 	switch a {
