@@ -152,6 +152,9 @@ func (a *Attention) Scratch(workers int) int {
 func scoreStride(chunk int) int { return (layout.Cols(chunk)/16 | 1) * 16 }
 
 func (a *Attention) workerFloats(m mode) int {
+	if a.direct() {
+		return (a.directFloats() + 15) &^ 15
+	}
 	chunk, rows := min(a.Keys, keyChunk), a.rows()
 	n := rows*scoreStride(chunk) + rows*layout.Cols(a.VDim) + 4*rows
 	n = (n + 15) &^ 15
@@ -208,12 +211,12 @@ func (a *Attention) Do(i, worker int) {
 		a.attend(s, b, h, block, p[:nk], p[nk:nk+nv], w)
 	default:
 		b, kv := i/a.KVHeads, i%a.KVHeads
-		kp, vp, w := w[:nk], w[nk:nk+nv], w[nk+nv:]
-		switch {
-		case a.direct():
-			a.attendDirect(b, kv, kp, vp, w)
+		if a.direct() {
+			a.attendDirect(b, kv, w)
 			return
-		case a.mode == modeStream:
+		}
+		kp, vp, w := w[:nk], w[nk:nk+nv], w[nk+nv:]
+		if a.mode == modeStream {
 			a.attend(s, b, kv*a.group(), 0, kp, vp, w)
 			return
 		}

@@ -11,25 +11,33 @@ import (
 // directBlock rows of keys or values stay in L1 while all heads of a group read them.
 const directBlock = 32
 
-// direct reports whether a task is one query of each head of a group, but for keys and values in bf16 where the CPU
-// multiplies that: too few rows to be worth packing keys and values, which took longer than to read them.
-func (a *Attention) direct() bool {
-	return a.mode == modeStream && a.Queries == 1 && !(a.HalfIn && a.Precision == layout.BF16)
+// direct reports whether a task is one query of each head of a group: too few rows to be worth packing keys and
+// values, which took longer than to read them.
+func (a *Attention) direct() bool { return a.Queries == 1 && a.group() <= queryBlock }
+
+// directFloats is the scratch of a worker then.
+func (a *Attention) directFloats() int {
+	group := a.group()
+	n := group * (scoreStride(min(a.Keys, keyChunk)) + layout.Cols(a.VDim) + 2)
+	if a.HalfIn {
+		n += group*a.Dim + directBlock*max(a.Dim, a.VDim)
+	}
+	return n
 }
 
-// floats are n rows of x in f32 from element at on, and their distance: where they lie, or
+// floats are n rows of x, stride elements apart from element at on, in f32, and their distance: where they lie, or
 // widened into w.
-func (a *Attention) floats(x *View, at, n, dim int, w []float32) (data []float32, stride int) {
+func (a *Attention) floats(x []float32, at, stride, n, dim int, w []float32) (data []float32, apart int) {
 	if !a.HalfIn {
-		return x.Data[at:], x.Pos
+		return x[at:], stride
 	}
-	a.Kernels.WidenRows(w, dim, x.Data[at/2:], x.Pos/2, n, dim)
+	a.Kernels.WidenRows(w, dim, x[at/2:], stride/2, n, dim)
 	return w, dim
 }
 
 // attendDirect computes the query of each head of a group in f32, reading keys and values once where they lie. Rows
-// of bf16 are widened a block at a time into kw and vw, which have room for one.
-func (a *Attention) attendDirect(b, kv int, kw, vw, w []float32) {
+// of bf16 are widened a block at a time.
+func (a *Attention) attendDirect(b, kv int, w []float32) {
 	group, chunk := a.group(), min(a.Keys, keyChunk)
 	sw, aw := scoreStride(chunk), layout.Cols(a.VDim)
 	scores, w := w[:group*sw], w[group*sw:]
@@ -44,22 +52,17 @@ func (a *Attention) attendDirect(b, kv int, kw, vw, w []float32) {
 		keys = min(keys, 1)
 	}
 	h := kv * group
-	query := func(i int) []float32 {
-		if a.HalfIn {
-			return w[i*a.Dim:][:a.Dim]
-		}
-		return a.Q.Data[a.Q.at(b, h+i, 0):][:a.Dim]
-	}
+	q, qStride := a.floats(a.Q.Data, a.Q.at(b, h, 0), a.Q.Head, group, a.Dim, w)
 	if a.HalfIn {
-		a.Kernels.WidenRows(w, a.Dim, a.Q.Data[a.Q.at(b, h, 0)/2:], a.Q.Head/2, group, a.Dim)
+		w = w[group*a.Dim:]
 	}
 	for k0 := 0; k0 < keys; k0 += chunk {
 		k1 := min(k0+chunk, keys)
 		for k := k0; k < k1; k += directBlock {
 			n := min(directBlock, k1-k)
-			x, stride := a.floats(&a.K, a.K.at(b, kv, k), n, a.Dim, kw)
+			x, stride := a.floats(a.K.Data, a.K.at(b, kv, k), a.K.Pos, n, a.Dim, w)
 			for i := range group {
-				a.Rows.Dots(scores[i*sw+k-k0:][:n], query(i), x, stride)
+				a.Rows.Dots(scores[i*sw+k-k0:][:n], q[i*qStride:][:a.Dim], x, stride)
 			}
 		}
 		for i := range group {
@@ -72,7 +75,7 @@ func (a *Attention) attendDirect(b, kv int, kw, vw, w []float32) {
 		}
 		for k := k0; k < k1; k += directBlock {
 			n := min(directBlock, k1-k)
-			x, stride := a.floats(&a.V, a.V.at(b, kv, k), n, a.VDim, vw)
+			x, stride := a.floats(a.V.Data, a.V.at(b, kv, k), a.V.Pos, n, a.VDim, w)
 			for i := range group {
 				a.Rows.Weigh(acc[i*aw:][:a.VDim], scores[i*sw+k-k0:][:n], x, stride)
 			}
