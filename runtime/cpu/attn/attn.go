@@ -70,9 +70,8 @@ type Attention struct {
 type mode uint8
 
 const (
-	// modeStream: one group of heads whose queries fit in one block. It packs keys and
-	// values chunk by chunk, in its worker's memory, as it meets them: one query of a
-	// long sequence reads its keys once.
+	// modeStream: one group of heads whose queries fit in one block, or with one query each. It packs keys and
+	// values chunk by chunk, in its worker's memory, as it meets them, or reads them where they lie (direct.go).
 	modeStream mode = iota
 	// modeWhole: one group of heads. It packs its keys and values in its worker's memory
 	// and goes through its blocks of queries.
@@ -100,24 +99,12 @@ const (
 func (a *Attention) group() int { return a.Heads / max(a.KVHeads, 1) }
 
 // rows is the number of queries that go through the keys together.
-func (a *Attention) rows() int { return min(queryBlock, max(a.Queries, a.streamed())) }
-
-// streamed is the number of rows of a group that meets its keys as one block, 0 if it
-// does not: its rows must lie at one stride.
-func (a *Attention) streamed() int {
-	switch {
-	case a.Queries == 1 && a.group() <= queryBlock:
-		return a.group()
-	case a.group() == 1 && a.Queries <= queryBlock:
-		return a.Queries
-	}
-	return 0
-}
+func (a *Attention) rows() int { return min(queryBlock, a.Queries) }
 
 func (a *Attention) choose(workers int) mode {
 	groups := a.Batch * a.KVHeads
 	switch {
-	case a.streamed() > 0:
+	case a.direct() || a.group() == 1 && a.Queries <= queryBlock:
 		return modeStream
 	case workers == 1 || groups >= 2*workers && groups%workers == 0 || groups >= 8*workers:
 		return modeWhole
@@ -229,18 +216,12 @@ func (a *Attention) Do(i, worker int) {
 	}
 }
 
-// attend computes a block of queries of head h; in modeStream, all queries of the group
-// that begins at h, on panels that it fills itself.
+// attend computes a block of queries of head h; in modeStream on panels that it fills itself.
 func (a *Attention) attend(s *state, b, h, block int, kp, vp, w []float32) {
 	kv := h / a.group()
 	q0 := block * queryBlock
 	count := min(queryBlock, a.Queries-q0)
 	stream := a.mode == modeStream
-	perHead, perQuery := 0, 1 // how head and query change from row to row
-	qStride := a.Q.Pos
-	if stream && a.Queries == 1 {
-		count, perHead, perQuery, qStride = a.group(), 1, 0, a.Q.Head
-	}
 	chunk := min(a.Keys, keyChunk)
 	sw, vw, most := scoreStride(chunk), layout.Cols(a.VDim), a.rows()
 	scores, w := w[:most*sw], w[most*sw:]
@@ -251,7 +232,7 @@ func (a *Attention) attend(s *state, b, h, block int, kp, vp, w []float32) {
 	}
 	keys := a.Keys
 	if a.Causal { // what the last query sees
-		keys = min(keys, q0+(count-1)*perQuery+1)
+		keys = min(keys, q0+count)
 	}
 	s.k = a.matrix(a.Dim, a.Keys, kp)
 	s.v = a.matrix(a.Keys, a.VDim, vp)
@@ -264,7 +245,7 @@ func (a *Attention) attend(s *state, b, h, block int, kp, vp, w []float32) {
 			s.k.N, s.v.K = end, end
 		}
 		s.block = gemm.Block{
-			A: a.queries(a.Q.at(b, h, q0), qStride, count, w),
+			A: a.queries(a.Q.at(b, h, q0), a.Q.Pos, count, w),
 			M: count, B: &s.k, N0: first, N1: end, K1: a.Dim,
 			C: gemm.Rows{Data: scores, Stride: sw},
 		}
@@ -274,14 +255,14 @@ func (a *Attention) attend(s *state, b, h, block int, kp, vp, w []float32) {
 		}
 		probs := a.Kernels.Place(a.Precision, gemm.Rows{Data: scores, Stride: sw}, count, k1-k0, w)
 		if half, words := probs.Halves(); half != nil && !a.Causal && a.Mask.Keep == nil && (a.Mask.Add == nil || a.Mask.Key == 1) {
-			a.softmaxRows(scores, sw, b, h, q0, perHead, perQuery, k0, k1, half, words, top[:count], sum[:count], before)
+			a.softmaxRows(scores, sw, b, h, q0, k0, k1, half, words, top[:count], sum[:count], before)
 			if k0 > 0 {
 				a.Rows.ScaleRows(acc, vw, acc, vw, before[:count], a.VDim)
 			}
 		} else {
 			for i := range count {
 				row := scores[i*sw : i*sw+k1-k0]
-				scale := a.softmax(row, probs, i, b, h+i*perHead, q0+i*perQuery, k0, top[i:i+1], sum[i:i+1])
+				scale := a.softmax(row, probs, i, b, h, q0+i, k0, top[i:i+1], sum[i:i+1])
 				if k0 > 0 {
 					a.Rows.Scale(acc[i*vw:i*vw+a.VDim], acc[i*vw:i*vw+a.VDim], scale)
 				}
@@ -305,11 +286,7 @@ func (a *Attention) attend(s *state, b, h, block int, kp, vp, w []float32) {
 			sum[i] = float32(math.NaN())
 		}
 	}
-	stride := a.Out.Pos
-	if perHead == 1 {
-		stride = a.Out.Head
-	}
-	at := a.Out.at(b, h, q0)
+	stride, at := a.Out.Pos, a.Out.at(b, h, q0)
 	if a.HalfOut {
 		a.Rows.ScaleRows(acc, vw, acc, vw, sum[:count], a.VDim)
 		a.Kernels.RoundBF16(a.Out.Data[at/2:], stride/2, acc, vw, count, a.VDim)
@@ -333,11 +310,11 @@ func (a *Attention) queries(at, stride, count int, w []float32) gemm.Operand {
 // softmaxRows turns the scores of a block of queries with keys k0 to k1 into probabilities,
 // unnormalised, as bf16, brings the rows' tops and sums up to date, and leaves in the first
 // half of before, of twice as many elements, what earlier sums are scaled by. It does what softmax does row by row.
-func (a *Attention) softmaxRows(scores []float32, sw, b, h, q0, perHead, perQuery, k0, k1 int, half []uint32, words int, top, sum, before []float32) {
+func (a *Attention) softmaxRows(scores []float32, sw, b, h, q0, k0, k1 int, half []uint32, words int, top, sum, before []float32) {
 	m := &a.Mask
 	add, stride := m.Add, 0
 	if add != nil {
-		add, stride = add[b*m.Batch+h*m.Head+q0*m.Query+k0:], perHead*m.Head+perQuery*m.Query
+		add, stride = add[b*m.Batch+h*m.Head+q0*m.Query+k0:], m.Query
 	}
 	n := len(top)
 	scale, was := before[:n], before[n:2*n]
