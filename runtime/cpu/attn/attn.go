@@ -275,7 +275,13 @@ func (a *Attention) attend(s *state, b, h, block int, kp, vp, w []float32) {
 		}
 		a.Kernels.Run(&s.block)
 	}
-	for i, l := range sum[:count] {
+	a.finish(a.Out.at(b, h, q0), a.Out.Pos, acc, vw, sum[:count])
+}
+
+// finish divides rows of weighted values, vw apart, by their sums, which change, and writes them to Out from
+// element at on, stride apart.
+func (a *Attention) finish(at, stride int, acc []float32, vw int, sum []float32) {
+	for i, l := range sum {
 		switch {
 		case l > 0:
 			sum[i] = 1 / l
@@ -286,13 +292,12 @@ func (a *Attention) attend(s *state, b, h, block int, kp, vp, w []float32) {
 			sum[i] = float32(math.NaN())
 		}
 	}
-	stride, at := a.Out.Pos, a.Out.at(b, h, q0)
 	if a.HalfOut {
-		a.Rows.ScaleRows(acc, vw, acc, vw, sum[:count], a.VDim)
-		a.Kernels.RoundBF16(a.Out.Data[at/2:], stride/2, acc, vw, count, a.VDim)
+		a.Rows.ScaleRows(acc, vw, acc, vw, sum, a.VDim)
+		a.Kernels.RoundBF16(a.Out.Data[at/2:], stride/2, acc, vw, len(sum), a.VDim)
 		return
 	}
-	a.Rows.ScaleRows(a.Out.Data[at:], stride, acc, vw, sum[:count], a.VDim)
+	a.Rows.ScaleRows(a.Out.Data[at:], stride, acc, vw, sum, a.VDim)
 }
 
 // queries are count rows of Q from element at on, as a product takes them.

@@ -81,24 +81,7 @@ func (a *Attention) attendDirect(b, kv int, w []float32) {
 			}
 		}
 	}
-	for i := range group {
-		y := acc[i*aw:][:a.VDim]
-		switch l := sum[i]; {
-		case l > 0:
-			a.Rows.Scale(y, y, 1/l)
-		case a.NaNToZero || a.Keys == 0:
-			clear(y)
-		default:
-			for j := range y {
-				y[j] = float32(math.NaN())
-			}
-		}
-		if at := a.Out.at(b, h+i, 0); a.HalfOut {
-			a.Kernels.RoundBF16(a.Out.Data[at/2:], 0, y, 0, 1, a.VDim)
-		} else {
-			copy(a.Out.Data[at:], y)
-		}
-	}
+	a.finish(a.Out.at(b, h, 0), a.Out.Head, acc, aw, sum)
 }
 
 // cap scales scores and holds them between -Softcap and Softcap, if there is one.
